@@ -1,0 +1,99 @@
+"""zip and tar files: their members, as entries to pour out."""
+
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from garbage_cli.archive.entry import Entry, Sink
+from garbage_cli.errors import ArchiveError
+
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+"""What these libraries raise over a damaged member."""
+
+
+def zip_entries(path: Path) -> Iterator[Entry]:
+    """Yield the files of a zip archive."""
+    with _zip(path) as archive:
+        for info in archive.infolist():
+            name = _zip_name(info)
+            if info.is_dir():
+                continue
+            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+                raise ArchiveError(f"{path}: member {name!r} is a link or device; nothing was extracted")
+            if info.flag_bits & 1:
+                raise ArchiveError(f"{path}: member {name!r} is encrypted; extract it with its password first")
+            yield Entry(name, _pourer(partial(archive.open, info)))
+
+
+def zip_total(path: Path) -> int:
+    """Return the bytes that a zip archive says it unfolds into."""
+    with _zip(path) as archive:
+        return sum(info.file_size for info in archive.infolist())
+
+
+def _zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise ArchiveError(f"{path} is a damaged zip archive: {error}; download it again") from None
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """The name as it was meant: without the UTF-8 flag, Python reads bytes as code page 437; Windows wrote GBK."""
+    if info.flag_bits & 0x800:
+        return info.filename
+    raw = info.filename.encode("cp437", errors="replace")
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return info.filename
+
+
+def is_tar(path: Path) -> bool:
+    """Say whether a file is a tar archive, plain or compressed in a way this Python reads."""
+    try:
+        with tarfile.open(path):
+            return True
+    except (*DAMAGE, OSError):
+        return False
+
+
+def tar_entries(path: Path) -> Iterator[Entry]:
+    """Yield the files of a tar archive; their progress is the position in the archive file."""
+    with path.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as archive:
+        while member := _next_member(archive, path):
+            if member.isdir():
+                continue
+            if not member.isreg():
+                raise ArchiveError(f"{path}: member {member.name!r} is a link or device; nothing was extracted")
+            yield Entry(member.name, _pourer(partial(_content, archive, member)), done=raw.tell)
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    content = archive.extractfile(member)
+    assert content is not None  # a regular file has one
+    return content
+
+
+def _next_member(archive: tarfile.TarFile, path: Path) -> tarfile.TarInfo | None:
+    try:
+        return archive.next()
+    except (*DAMAGE, OSError) as error:
+        raise ArchiveError(f"{path} is damaged or incomplete: {error}; download it again") from None
+
+
+def _pourer(opener: Callable[[], IO[bytes]]) -> Callable[[Sink], None]:
+    def pour(sink: Sink) -> None:
+        with opener() as source:
+            while piece := source.read(1 << 20):
+                sink(piece)
+
+    return pour

@@ -1,0 +1,189 @@
+"""The two folders a model lives in: a training run (`Checkpoint`) and an inference folder (`ModelBundle`).
+
+Knows their files and how to check them. Does not know how a model was trained or how it runs.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from garbage_cli.config import PreprocessConfig, TrainConfig, parse_train_config
+from garbage_cli.errors import BundleError, CheckpointError, GarbageError
+from garbage_cli.labels import Labels
+from garbage_cli.storage import sha256, write_json, write_text
+
+RUN_FILE = "run.json"
+BEST_WEIGHTS = "best_model.pdparams"
+LATEST_WEIGHTS = "latest.pdparams"
+
+MANIFEST_FILE = "garbage.json"
+DESCRIPTION_FILE = "inference.yml"
+ONNX_FILE = "model.onnx"
+PADDLE_WEIGHTS = "inference.pdiparams"
+PADDLE_PROGRAMS = ("inference.json", "inference.pdmodel")
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Weights of a training run, with all it takes to use them."""
+
+    root: Path
+    weights: Path
+    config: TrainConfig
+    labels: Labels
+    data: Path
+    """The data set it was trained on, as it was named then."""
+    record: Mapping[str, Any]
+    """The whole of `run.json`: progress, best epoch, history, versions."""
+
+    @classmethod
+    def load(cls, path: Path) -> "Checkpoint":
+        """Open a run folder (its best weights), or one .pdparams file inside a run folder."""
+        root = path.parent if path.suffix == ".pdparams" else path
+        record = read_json(root / RUN_FILE, CheckpointError, hint="is this a folder that `garbage train` wrote?")
+        weights = path if path.suffix == ".pdparams" else root / BEST_WEIGHTS
+        if not weights.is_file():
+            raise CheckpointError(f"no {weights.name} in {root}: the run has not finished its first epoch")
+        try:
+            config = parse_train_config(record["config"], where=str(root / RUN_FILE))
+            labels = Labels.parse(record["labels"])
+            return cls(root, weights, config, labels, Path(record["data"]), record)
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"{root / RUN_FILE} is incomplete: {error}") from None
+
+    @property
+    def top1(self) -> float | None:
+        """Validation top-1 of the best weights, 0…1, if this is them."""
+        best = self.record.get("best") or {}
+        return best.get("top1") if self.weights.name == BEST_WEIGHTS else None
+
+
+def latest_run(output: Path) -> Path:
+    """Return the run folder below `output` that was written last; raise CheckpointError if there is none."""
+    runs = [path.parent for path in output.glob(f"*/{RUN_FILE}")]
+    if not runs:
+        raise CheckpointError(f"no training run in {output}; make one with: garbage train")
+    return max(runs, key=lambda run: (run / RUN_FILE).stat().st_mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBundle:
+    """An inference folder: the network for each engine, how to feed it, what its outputs mean."""
+
+    root: Path
+    name: str
+    labels: Labels
+    preprocess: PreprocessConfig
+    files: Mapping[str, Mapping[str, Any]]
+    """Name → {"bytes", "sha256"} of every file but the manifest."""
+    facts: Mapping[str, Any]
+    """The rest of the manifest: parity, metrics, versions, source."""
+
+    @classmethod
+    def load(cls, root: Path) -> "ModelBundle":
+        """Open and check an inference folder: every file is there, with its size (content: see `file`)."""
+        if not root.is_dir():
+            raise BundleError(f"no folder {root}; make one with: garbage export --out {root}")
+        manifest = read_json(root / MANIFEST_FILE, BundleError, hint="is this a folder that `garbage export` wrote?")
+        try:
+            files = manifest["files"]
+            if manifest["format"] != FORMAT:
+                raise BundleError(f"{root} has format {manifest['format']}; this garbage reads format {FORMAT}")
+            for name, facts in files.items():
+                _check_size(root / name, facts["bytes"])
+            return cls(root, *_read_description(root / DESCRIPTION_FILE), files, manifest)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BundleError(f"{root / MANIFEST_FILE} is incomplete ({error!r}); export the model again") from None
+
+    @classmethod
+    def save(
+        cls, root: Path, *, name: str, labels: Labels, preprocess: PreprocessConfig, facts: Mapping[str, Any]
+    ) -> None:
+        """Describe the network files already in `root`; the manifest is written last."""
+        write_text(root / DESCRIPTION_FILE, _description(name, labels, preprocess))
+        paths = sorted(path for path in root.iterdir() if path.is_file() and path.name != MANIFEST_FILE)
+        files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in paths}
+        write_json(root / MANIFEST_FILE, {"format": FORMAT, **facts, "files": files})
+
+    def has(self, name: str) -> bool:
+        """Say whether the bundle holds a file of this name."""
+        return name in self.files
+
+    def file(self, name: str) -> Path:
+        """Return a file of the bundle after checking its content; raise BundleError if it was altered."""
+        if not self.has(name):
+            raise BundleError(f"{self.root} holds no {name}; export the model again")
+        if sha256(self.root / name) != self.files[name]["sha256"]:
+            raise BundleError(f"{self.root / name} is not what was exported (SHA-256 differs); export the model again")
+        return self.root / name
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width of one input."""
+        return 3, self.preprocess.crop, self.preprocess.crop
+
+
+def read_json(path: Path, error_type: type[GarbageError], *, hint: str) -> dict[str, Any]:
+    """Read a JSON object from a file; raise `error_type` if it is missing or damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise error_type(f"{path}: {error.strerror}; {hint}") from None
+    except ValueError as error:
+        raise error_type(f"{path} is damaged: {error}") from None
+    if not isinstance(value, dict):
+        raise error_type(f"{path} is damaged: not a JSON object")
+    return value
+
+
+def _check_size(path: Path, expected: int) -> None:
+    if not path.is_file():
+        raise BundleError(f"{path} is missing; export the model again")
+    if (size := path.stat().st_size) != expected:
+        raise BundleError(f"{path} has {size:,} bytes, not {expected:,}: damaged or incomplete; export it again")
+
+
+def _description(name: str, labels: Labels, spec: PreprocessConfig) -> str:
+    """The description file in the form that PaddleClas and PaddleX read."""
+    operations = [
+        {"ResizeImage": {"resize_short": spec.resize_short, "interpolation": spec.interpolation, "backend": "pil"}},
+        {"CropImage": {"size": spec.crop}},
+        {
+            "NormalizeImage": {
+                "scale": 1 / 255,
+                "mean": list(spec.mean),
+                "std": list(spec.std),
+                "order": "",
+                "channel_num": 3,
+            }
+        },
+        {"ToCHWImage": None},
+    ]
+    tree = {
+        "Global": {"model_name": name},
+        "PreProcess": {"transform_ops": operations},
+        "PostProcess": {"Topk": {"topk": min(5, len(labels)), "label_list": list(labels.texts)}},
+    }
+    return yaml.safe_dump(tree, allow_unicode=True, sort_keys=False)
+
+
+def _read_description(path: Path) -> tuple[str, Labels, PreprocessConfig]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        operations = {name: args for step in tree["PreProcess"]["transform_ops"] for name, args in step.items()}
+        resize, normalize = operations["ResizeImage"], operations["NormalizeImage"]
+        spec = PreprocessConfig(
+            resize_short=int(resize["resize_short"]),
+            crop=int(operations["CropImage"]["size"]),
+            mean=tuple(normalize["mean"]),
+            std=tuple(normalize["std"]),
+            interpolation=resize.get("interpolation", "bilinear"),
+        )
+        return str(tree["Global"]["model_name"]), Labels.parse(tree["PostProcess"]["Topk"]["label_list"]), spec
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, AttributeError, ValueError) as error:
+        raise BundleError(f"{path} can't be used: {error!r}; export the model again") from None

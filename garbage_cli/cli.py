@@ -1,0 +1,295 @@
+"""The commands: parse, one call into a room, show.
+
+Knows Typer, defaults and help texts. Does not know any algorithm. Rooms are imported inside the commands, so that
+`garbage --help` loads none of them.
+"""
+
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from garbage_cli import __version__
+from garbage_cli.errors import GarbageError
+
+if TYPE_CHECKING:
+    from garbage_cli.config import TrainConfig
+    from garbage_cli.prediction import Classifier, Photo
+
+app = typer.Typer(
+    name="garbage",
+    help="Waste-sorting photos, from an archive to a running service.",
+    epilog="The commands chain: unpack → data/ → train → output/ → export → inference/ → predict, serve → request.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout, for programs.")]
+Photos = Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.", show_default=False)]
+TopK = Annotated[
+    int | None,
+    typer.Option("--top-k", help="How many kinds to name per photo [default: 5]", show_default=False),
+]
+Model = Annotated[Path, typer.Option("--model", help="Inference folder, from `garbage export`.")]
+Engine = Annotated[str, typer.Option("--engine", help="auto, openvino, onnxruntime or paddle.")]
+
+
+def main() -> None:
+    """Run the command line: an error of ours is one line on stderr and exit code 1; a bug keeps its traceback."""
+    warnings.filterwarnings("ignore", module="PIL")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # Chinese must not fail where the locale is C
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        app()
+    except GarbageError as error:
+        _fail(str(error))
+    except OSError as error:
+        if not error.filename and not error.strerror:
+            raise
+        _fail(": ".join(str(part) for part in (error.filename, error.strerror) if part))
+
+
+def _fail(message: str) -> None:
+    from garbage_cli.console import show_error
+
+    show_error(message)
+    sys.exit(1)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"garbage {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def unpack(
+    archive: Annotated[Path, typer.Argument(help="A .rar, .zip or .tar.* file.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="The folder to make.")] = Path("data"),
+    force: Annotated[bool, typer.Option("--force", help="Replace the folder if it exists.")] = False,
+    json: Json = False,
+) -> None:
+    """Extract an archive of photos, and show what is in the data set."""
+    from garbage_cli import console
+    from garbage_cli.archive import extract
+    from garbage_cli.dataset import Dataset
+
+    files = console.watch_unpack(extract(archive, out, force=force), archive)
+    console.say(f"{files} files in {out}")
+    dataset = Dataset.load(out)
+    console.print_json(console.dataset_json(dataset)) if json else console.show_dataset(dataset)
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="The data set's folder.")] = Path("data"),
+    epochs: Annotated[int | None, typer.Option(help="[default: 60]", show_default=False)] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="A ready recipe's name, or a YAML file [default: the source document's]", show_default=False),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A PaddleClas network [default: ResNet50_vd]", show_default=False),
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(help="ssld, imagenet, none, a .pdparams file or its URL [default: ssld]", show_default=False),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="[default: 32]", show_default=False)] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="At the first step [default: 0.00375]", show_default=False),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="auto, cpu, gpu or gpu:N [default: auto]", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Where run folders go; this one is OUT/<network>.")] = Path(
+        "output"
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on exactly where the run in OUT stopped.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. augment.erase=0.", show_default=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Fine-tune a PaddleClas network. Ctrl-C saves the state; --resume goes on from it."""
+    from garbage_cli import console
+    from garbage_cli import trainer as room
+    from garbage_cli.config import parse_override
+    from garbage_cli.dataset import Dataset
+
+    options = {
+        "epochs": epochs, "batch_size": batch_size, "device": device, "model.name": model,
+        "model.pretrained": pretrained, "optimizer.learning_rate": learning_rate,
+    }  # fmt: skip
+    overrides: list[tuple[str, object]] = [(key, value) for key, value in options.items() if value is not None]
+    overrides += [parse_override(text) for text in set_ or []]
+    settings = _train_settings(config, overrides, out=out, resume=resume)
+    dataset = Dataset.load(data)
+    with _stop_on_signal() as stop:
+        reports = room.train(settings, dataset, output=out, resume=resume, stop=stop)
+        last = console.TrainingView().watch(reports)
+    if isinstance(last, room.Interrupted):
+        console.say(f"saved at epoch {last.epoch}, step {last.step}; go on with the same command and --resume")
+        raise typer.Exit(130)
+    assert isinstance(last, room.Finished)
+    console.print_json(console.finished_json(last)) if json else console.show_finished(last)
+
+
+def _train_settings(
+    config: str | None, overrides: list[tuple[str, object]], *, out: Path, resume: bool
+) -> "TrainConfig":
+    """The run's own settings for a bare --resume; else the named recipe with the options on top."""
+    from garbage_cli.bundle import latest_run
+    from garbage_cli.config import DEFAULT_CONFIG, load_train_config
+    from garbage_cli.runs import saved_config
+
+    if resume and config is None and not overrides:
+        return saved_config(latest_run(out))
+    return load_train_config(config or DEFAULT_CONFIG, overrides)
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Give a question that Ctrl-C or SIGTERM answers with yes; a second Ctrl-C stops at once."""
+    from garbage_cli import console
+
+    asked = threading.Event()
+
+    def on_signal(number: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        console.say("stopping after this step, and saving; Ctrl-C again stops at once")
+
+    kept = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A run folder, or a .pdparams file in one [default: the latest in output/]", show_default=False
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="The inference folder to make.")] = Path("inference"),
+    json: Json = False,
+) -> None:
+    """Turn the best checkpoint into an inference folder that all engines agree on."""
+    from garbage_cli import console
+    from garbage_cli import exporter as room
+    from garbage_cli.bundle import Checkpoint, latest_run
+
+    source = Checkpoint.load(checkpoint or latest_run(Path("output")))
+    exported = console.watch_export(room.export(source, out=out))
+    console.print_json(console.exported_json(exported)) if json else console.show_exported(exported)
+
+
+@app.command()
+def predict(
+    photos: Photos,
+    model: Model = Path("inference"),
+    top_k: TopK = None,
+    engine: Engine = "auto",
+    json: Json = False,
+) -> None:
+    """Say which bin each photo belongs in. A bad photo is named and the rest go on; the exit code is then 1."""
+    from garbage_cli.predictor import Predictor
+
+    found = _find(photos)
+    _answer(Predictor.load(model, engine=engine, top_k=top_k), found, json=json)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for the whole network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8866,
+    workers: Annotated[int, typer.Option(help="Processes, each with the model loaded.", min=1)] = 1,
+    model: Model = Path("inference"),
+    top_k: TopK = None,
+    engine: Engine = "auto",
+    json: Json = False,
+) -> None:
+    """Answer photos over HTTP: PaddleHub Serving's protocol on /predict/…, our own on /v1/predict."""
+    from garbage_cli import console
+    from garbage_cli import server as room
+
+    options = room.ServeOptions(model=model, host=host, port=port, workers=workers, engine=engine, top_k=top_k)
+    room.serve(options, on_ready=lambda url: console.show_ready(url, options.workers, json=json))
+
+
+@app.command()
+def request(
+    photos: Photos,
+    url: Annotated[str, typer.Option(help="The server's address.")] = "http://127.0.0.1:8866",
+    top_k: TopK = None,
+    json: Json = False,
+) -> None:
+    """Have a running server say which bin each photo belongs in."""
+    from garbage_cli.client import Client
+
+    found = _find(photos)
+    with Client(url, top_k=top_k) as client:
+        _answer(client, found, json=json)
+
+
+def _find(paths: list[Path]) -> "list[Photo]":
+    from garbage_cli.errors import ImageError
+    from garbage_cli.images import find
+    from garbage_cli.prediction import Photo
+
+    photos = [Photo.from_path(path) for path in find(paths)]
+    if not photos:
+        raise ImageError(f"no photo in {paths[0]} (looked for .jpg, .png, .webp and the like)")
+    return photos
+
+
+def _answer(classifier: "Classifier", photos: "list[Photo]", *, json: bool) -> None:
+    """The view that `predict` and `request` share."""
+    from garbage_cli import console
+
+    answers = classifier.predict(photos)
+    show = console.print_predictions_json if json else partial(console.show_predictions, total=len(photos))
+    if not show(answers):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to work.")] = Path("garbage-demo"),
+    json: Json = False,
+) -> None:
+    """Draw a small data set and run all six commands on it, in about a minute."""
+    from garbage_cli import console
+    from garbage_cli import demo as room
+
+    steps = console.watch_demo(room.run(folder))
+    top1 = room.validation_top1(folder)
+    console.print_json(console.demo_json(steps, top1)) if json else console.show_demo(steps, top1, folder)

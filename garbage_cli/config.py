@@ -1,0 +1,214 @@
+"""Settings: typed, with their defaults, read from YAML by name and overridden key by key.
+
+Knows the shapes and ranges of settings. Does not know who uses them.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from garbage_cli.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessConfig:
+    """How an upright RGB photo becomes the network's input. Training, export, predict and serve share it."""
+
+    resize_short: int = 256
+    """Pixels of the shorter side after resizing."""
+    crop: int = 224
+    """Side of the centre crop, pixels: the network's input is 3 × crop × crop."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Per channel, of values 0…1 (ImageNet's)."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Per channel, of values 0…1 (ImageNet's)."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """Pillow's filter, which averages when it shrinks."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Which network, and what it starts from."""
+
+    name: str = "ResNet50_vd"
+    """A PaddleClas architecture."""
+    pretrained: str = "ssld"
+    """`ssld` or `imagenet` (PaddleClas's weights), `none`, a .pdparams file, or a URL of one."""
+    lr_mult: tuple[float, ...] | None = None
+    """Learning-rate multipliers of the stem and the four stages, for the networks that take them."""
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentConfig:
+    """What training does to a photo, at random, in this order."""
+
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    """Area of the random crop, as a part of the photo's."""
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Width : height of the random crop."""
+    flip: float = 0.5
+    """Probability of mirroring left and right."""
+    erase: float = 0.5
+    """Probability of RandomErasing, after normalisation, filled with 0 (Zhong et al. 2017)."""
+    erase_area: tuple[float, float] = (0.02, 0.4)
+    """Area of the erased rectangle, as a part of the input's."""
+    erase_aspect: float = 0.3
+    """Least height : width of the erased rectangle; the most is its inverse."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerConfig:
+    """SGD with momentum."""
+
+    learning_rate: float = 0.00375
+    """At the first step, for the whole batch."""
+    momentum: float = 0.9
+    weight_decay: float = 1e-6
+    """L2, added to the gradient."""
+    warmup_epochs: float = 0.0
+    """The learning rate rises in a straight line over these, then falls along half a cosine to 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One training run, whole."""
+
+    epochs: int = 60
+    batch_size: int = 32
+    seed: int = 42
+    """Order of the photos, augmentation, dropout, and the start of what is not pretrained."""
+    device: str = "auto"
+    """auto, cpu, gpu, or gpu:N."""
+    workers: int = 0
+    """Threads that decode and augment; 0 means one per core, at least two."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 2), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        if self.optimizer.learning_rate <= 0:
+            raise ConfigError(f"optimizer.learning_rate is {self.optimizer.learning_rate}; it must be above 0")
+        if not 0 < self.preprocess.crop <= self.preprocess.resize_short:
+            raise ConfigError(
+                f"preprocess.crop is {self.preprocess.crop}; it must be from 1 to "
+                f"preprocess.resize_short, which is {self.preprocess.resize_short}"
+            )
+
+
+DEFAULT_CONFIG = "resnet50_vd_ssld_random_erasing"
+
+
+def load_train_config(source: str = DEFAULT_CONFIG, overrides: Iterable[tuple[str, object]] = ()) -> TrainConfig:
+    """Read a config by name (see `config_names`) or from a YAML file, then set dotted keys: `("model.name", "ViT")`."""
+    tree = _read_yaml(_locate(source))
+    for key, value in overrides:
+        _set(tree, key, value)
+    return parse_train_config(tree, where=source)
+
+
+def parse_train_config(tree: Mapping[str, Any], *, where: str) -> TrainConfig:
+    """Check a nested mapping and make a TrainConfig; raise ConfigError that names the key and the nearest known one."""
+    _refuse_unknown_keys(TrainConfig, tree, prefix="", where=where)
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(TrainConfig).validate_python(dict(tree))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{where}: {key} is {first['input']!r}: {first['msg']}") from None
+
+
+def to_tree(config: TrainConfig) -> dict[str, Any]:
+    """Return nested plain values that `parse_train_config` reads back, fit for YAML and JSON."""
+    return _plain(dataclasses.asdict(config))  # type: ignore[no-any-return]
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """Return the config as YAML that `--config FILE` reads back."""
+    return yaml.safe_dump(to_tree(config), allow_unicode=True, sort_keys=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def parse_override(text: str) -> tuple[str, object]:
+    """Read `a.b=c` of `--set`; the value is YAML, so numbers, lists and null work."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text!r}: write it as KEY=VALUE, for example optimizer.learning_rate=0.01")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {text!r}: the value is not valid YAML") from None
+
+
+def config_folder() -> Path:
+    """Return the folder of ready recipes: inside the installed package, or beside it in a clone."""
+    here = Path(__file__).parent
+    return next(folder for folder in (here / "configs", here.parent / "configs") if folder.is_dir())
+
+
+def config_names() -> list[str]:
+    """Return the names of the ready recipes."""
+    return sorted(path.stem for path in config_folder().glob("*.yml"))
+
+
+def _locate(source: str) -> Path:
+    path = Path(source)
+    if path.suffix in (".yml", ".yaml") or path.is_file():
+        return path
+    if source in config_names():
+        return config_folder() / f"{source}.yml"
+    raise ConfigError(
+        f"no config named {source!r}{_did_you_mean(source, config_names())}; "
+        f"give a YAML file or one of: {', '.join(config_names())}"
+    )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds {type(tree).__name__}, not KEY: VALUE lines")
+    return tree
+
+
+def _set(tree: dict[str, Any], key: str, value: object) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        below = tree.setdefault(section, {})
+        if not isinstance(below, dict):
+            raise ConfigError(f"{key}: {section} is a single value, it has no {last}")
+        tree = below
+    tree[last] = value
+
+
+def _refuse_unknown_keys(type_: Any, tree: Mapping[str, Any], *, prefix: str, where: str) -> None:
+    known = {f.name: f.type for f in dataclasses.fields(type_)}
+    for key, value in tree.items():
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {prefix}{key}{_did_you_mean(str(key), known)}")
+        if dataclasses.is_dataclass(known[key]) and isinstance(value, Mapping):
+            _refuse_unknown_keys(known[key], value, prefix=f"{prefix}{key}.", where=where)
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]}?)" if near else ""

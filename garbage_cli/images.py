@@ -1,0 +1,129 @@
+"""Bytes from anywhere → an upright RGB array, within limits.
+
+Knows image formats. Does not know models or where the bytes come from.
+"""
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from garbage_cli.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+"""What we decode. Pillow knows more, some of them through outside programs; strangers don't get to reach those."""
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".mpo"})
+"""Which files of a folder count as photos. A file named outright is tried whatever its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """How much one photo may ask of us."""
+
+    max_bytes: int = 50 * 1024 * 1024
+    max_pixels: int = 89_000_000
+    """Width × height of the decoded image; a full frame of a 64-megapixel phone camera fits."""
+
+
+DEFAULT_LIMITS = ImageLimits()
+
+
+def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+    """Decode to RGB, uint8, shape (height, width, 3), turned upright by its EXIF orientation.
+
+    The first frame of an animation counts; transparency is laid on white; 16-bit grey is scaled to 8.
+    Raises ImageError, which says what the bytes are if they are not a photo.
+    """
+    if not data:
+        raise ImageError("the file is empty")
+    if len(data) > limits.max_bytes:
+        raise ImageError(f"{len(data):,} bytes; the limit is {limits.max_bytes:,}")
+    from PIL import Image
+
+    try:
+        with _open(data) as image:
+            _check_size(image.size, limits)
+            image.load()
+            return np.asarray(_to_rgb(_upright(image)))
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(f"more than {limits.max_pixels:,} pixels") from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, OverflowError) as error:
+        raise ImageError(f"damaged or incomplete image: {error}") from None
+
+
+def _open(data: bytes) -> "Image":
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ImageError(f"not an image we read ({_looks_like(data)}); use JPEG, PNG, WebP or BMP") from None
+
+
+def _looks_like(data: bytes) -> str:
+    head = data[:64].lstrip().lower()
+    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"):
+        return "it looks like HEIC, the iPhone's format"
+    if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
+        return "it looks like a web page"
+    if data[:4] in (b"PK\x03\x04", b"Rar!"):
+        return "it looks like an archive"
+    if data[:5] == b"%PDF-":
+        return "it looks like a PDF"
+    return f"it starts with {data[:8].hex(' ')}"
+
+
+def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
+    width, height = size
+    if width * height > limits.max_pixels:
+        raise ImageError(f"{width} × {height} pixels; the limit is {limits.max_pixels:,} in all")
+
+
+def _upright(image: "Image") -> "Image":
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image) or image
+    except Exception:  # noqa: BLE001 - a broken EXIF block raises almost anything, and the pixels are fine
+        return image
+
+
+def _to_rgb(image: "Image") -> "Image":
+    from PIL import Image
+
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I"):
+        grey = np.asarray(image).astype(np.int64)
+        return Image.fromarray((grey >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def find(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield each path that is no folder as it is, and for a folder the photos below it, sorted, links not followed."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        for folder, subfolders, files in os.walk(path):
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            yield from (
+                Path(folder, name)
+                for name in sorted(files)
+                if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+            )

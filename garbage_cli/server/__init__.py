@@ -1,0 +1,124 @@
+"""HTTP: a socket, workers, both protocols, limits. Does not know how an image becomes a tensor.
+
+The socket is bound before anything is loaded, so that a port in use is said at once. It listens only once a worker
+has its model: until then a client's connection is refused, not left waiting.
+"""
+
+import functools
+import multiprocessing
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from garbage_cli.errors import ServerError
+from garbage_cli.server.options import ServeOptions
+
+__all__ = ["ServeOptions", "serve"]
+
+
+def serve(options: ServeOptions, *, on_ready: Callable[[str], object] = lambda url: None) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish what was accepted. `on_ready` gets the URL once all workers answer.
+
+    Raises ServerError if the port can't be had, BundleError or ConfigError if the model can't be served.
+    """
+    _check(options)
+    with _bind(options) as listener:
+        address = listener.getsockname()[:2]
+        loaded = multiprocessing.get_context("spawn").Semaphore(0)
+        report = functools.partial(on_ready, _url(*address))
+        threading.Thread(target=_when_ready, args=(loaded, options, address, report), daemon=True).start()
+        signal.signal(signal.SIGTERM, _exit_quietly)
+        _run(options, listener, loaded)
+
+
+def _exit_quietly(number: int, frame: object) -> None:
+    """Reached when uvicorn, done with draining, passes the signal on."""
+    raise SystemExit(0)
+
+
+def _when_ready(loaded: Any, options: ServeOptions, address: tuple[str, int], report: Callable[[], object]) -> None:
+    """Wait until every worker has its model, then until the port takes connections."""
+    for _ in range(options.workers):
+        loaded.acquire()
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])
+    while True:
+        try:
+            socket.create_connection((host, address[1]), timeout=1).close()
+            break
+        except OSError:
+            time.sleep(0.02)
+    report()
+
+
+def _check(options: ServeOptions) -> None:
+    """Find in this process what would stop every worker."""
+    from garbage_cli.bundle import ModelBundle
+    from garbage_cli.engines import choose_engine
+    from garbage_cli.predictor import check_top_k
+
+    if options.workers < 1:
+        raise ServerError(f"--workers is {options.workers}; at least one is needed")
+    bundle = ModelBundle.load(options.model)
+    choose_engine(options.engine, bundle)
+    check_top_k(options.top_k, bundle.labels)
+    for name in bundle.files:
+        bundle.file(name)
+
+
+def _bind(options: ServeOptions) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((options.host, options.port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ServerError(
+            f"can't serve on {options.host} port {options.port}: {reason}; choose another with --port"
+        ) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def _url(host: str, port: int) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
+
+
+def _run(options: ServeOptions, listener: socket.socket, loaded: Any) -> None:
+    import uvicorn
+    from uvicorn.config import STARTUP_FAILURE
+    from uvicorn.supervisors import Multiprocess
+
+    config = uvicorn.Config(
+        functools.partial(make_app, options, loaded),
+        factory=True,
+        workers=options.workers,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=options.drain_seconds,
+    )
+    if options.workers > 1:
+        supervisor = Multiprocess(config, [listener])
+        supervisor.run()  # starts another worker for one that dies
+        started = all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
+    else:
+        server = uvicorn.Server(config)
+        server.run(sockets=[listener])
+        started = server.started
+    if not started:
+        raise ServerError("a worker could not start; the reason is above")
+
+
+def make_app(options: ServeOptions, loaded: Any) -> Any:
+    """Make the application of one worker, in the worker's process; `loaded.release` is called once it has its model."""
+    from garbage_cli.server.app import create_app
+    from garbage_cli.vendor import available_cores
+
+    threads = max(1, available_cores() // options.workers)
+    return create_app(options, threads=threads, on_ready=loaded.release)

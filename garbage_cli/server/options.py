@@ -1,0 +1,24 @@
+"""What a server is started with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """Settings of one server, sent to each of its workers."""
+
+    model: Path
+    host: str = "127.0.0.1"
+    port: int = 8866
+    """0 lets the system choose one."""
+    workers: int = 1
+    """Processes, each with the model loaded."""
+    engine: str = "auto"
+    top_k: int | None = None
+    max_body: int = 64 * 1024 * 1024
+    """Bytes of one request."""
+    queue: int = 64
+    """Requests a worker holds at once; one more is answered 503."""
+    drain_seconds: int = 30
+    """How long a stopping worker may take to finish what it has accepted."""

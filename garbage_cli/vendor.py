@@ -1,0 +1,119 @@
+"""Paddle and its family, imported late and quietly.
+
+Knows how those packages misbehave at import. Does not know our types.
+"""
+
+import contextlib
+import importlib
+import io
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from types import ModuleType
+
+from garbage_cli.errors import ConfigError, MissingExtraError
+
+
+def paddle(what: str) -> ModuleType:
+    """Import paddle for the sake of `what` (named in the error if it is not installed)."""
+    _settle_environment()
+    return _import("paddle", what=what, package="paddlepaddle", extra="train")
+
+
+def backbones(what: str) -> ModuleType:
+    """Import PaddleClas's networks: a module with one function per architecture."""
+    paddle(what)
+    root = logging.getLogger()
+    before = list(root.handlers)
+    module = _import("paddleclas.ppcls.arch.backbone", what=what, package="paddleclas", extra="train")
+    root.handlers = before  # paddleclas puts handlers on stdout, where our data goes
+    logging.getLogger("ppcls").handlers = []
+    logging.getLogger("ppcls").setLevel(logging.ERROR)
+    return module
+
+
+def paddle_inference(what: str) -> ModuleType:
+    """Import Paddle's inference runtime."""
+    paddle(what)
+    return _import("paddle.inference", what=what, package="paddlepaddle", extra="train")
+
+
+def paddle2onnx(what: str) -> ModuleType:
+    """Import the ONNX converter."""
+    return _import("paddle2onnx", what=what, package="paddle2onnx", extra="train")
+
+
+def _settle_environment() -> None:
+    """Set what Paddle reads once, at import: quiet logs, and all cores (Paddle's own default is one)."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
+
+
+def available_cores() -> int:
+    """Return the number of cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no affinity
+        return os.cpu_count() or 1
+
+
+def _import(name: str, *, what: str, package: str, extra: str) -> ModuleType:
+    try:
+        with warnings.catch_warnings(), _muted():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        root = (error.name or "").partition(".")[0]
+        package = package if root in ("", name.partition(".")[0]) else f"{package} (and its {root})"
+        raise MissingExtraError(what, package=package, extra=extra) from error
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """Keep what chatty libraries print and log at import away from our stdout and stderr."""
+    logging.disable(logging.INFO)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Hold back what native code writes to file descriptors 1 and 2; show it on stderr if the work fails."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with tempfile.TemporaryFile() as held:
+        try:
+            os.dup2(held.fileno(), 1)
+            os.dup2(held.fileno(), 2)
+            with _muted():
+                yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept[1], held.read())
+            raise
+        finally:
+            for number, descriptor in zip((1, 2), kept, strict=True):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+
+
+def choose_device(choice: str) -> str:
+    """Turn `auto`, `cpu`, `gpu` or `gpu:1` into a device that Paddle has here; raise ConfigError if it has not."""
+    module = paddle("training")
+    gpus = module.device.cuda.device_count() if module.device.is_compiled_with_cuda() else 0
+    if choice == "auto":
+        return "gpu" if gpus else "cpu"
+    if choice == "cpu" or (gpus and choice.partition(":")[0] == "gpu"):
+        return choice
+    raise ConfigError(
+        f"device {choice!r}: this Paddle sees {gpus} GPUs; use --device cpu, or install paddlepaddle-gpu"
+        if choice.startswith("gpu")
+        else f"device {choice!r} is unknown; use auto, cpu, gpu or gpu:N"
+    )
