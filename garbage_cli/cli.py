@@ -7,7 +7,6 @@ Knows Typer, defaults and help texts. Does not know any algorithm. Rooms are imp
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -44,7 +43,6 @@ Engine = Annotated[str, typer.Option("--engine", help="auto, openvino, onnxrunti
 
 def main() -> None:
     """Run the command line: an error of ours is one line on stderr and exit code 1; a bug keeps its traceback."""
-    warnings.filterwarnings("ignore", module="PIL")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # Chinese must not fail where the locale is C
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -138,6 +136,7 @@ def train(
     from garbage_cli import trainer as room
     from garbage_cli.config import parse_override
     from garbage_cli.dataset import Dataset
+    from garbage_cli.images import mute_warnings
 
     options = {
         "epochs": epochs, "batch_size": batch_size, "device": device, "model.name": model,
@@ -147,6 +146,7 @@ def train(
     overrides += [parse_override(text) for text in set_ or []]
     settings = _train_settings(config, overrides, out=out, resume=resume)
     dataset = Dataset.load(data)
+    mute_warnings()
     with _stop_on_signal() as stop:
         reports = room.train(settings, dataset, output=out, resume=resume, stop=stop)
         last = console.TrainingView().watch(reports)
@@ -160,13 +160,13 @@ def train(
 def _train_settings(
     config: str | None, overrides: list[tuple[str, object]], *, out: Path, resume: bool
 ) -> "TrainConfig":
-    """The run's own settings for a bare --resume; else the named recipe with the options on top."""
+    """The recipe with the options on top; a --resume that names no recipe or network goes on with the latest run's."""
     from garbage_cli.bundle import latest_run
     from garbage_cli.config import DEFAULT_CONFIG, load_train_config
-    from garbage_cli.runs import saved_config
+    from garbage_cli.runs import CONFIG_FILE
 
-    if resume and config is None and not overrides:
-        return saved_config(latest_run(out))
+    if resume and config is None and "model.name" not in dict(overrides):
+        return load_train_config(str(latest_run(out) / CONFIG_FILE), overrides)
     return load_train_config(config or DEFAULT_CONFIG, overrides)
 
 
@@ -262,9 +262,10 @@ def request(
 
 def _find(paths: list[Path]) -> "list[Photo]":
     from garbage_cli.errors import ImageError
-    from garbage_cli.images import find
+    from garbage_cli.images import find, mute_warnings
     from garbage_cli.prediction import Photo
 
+    mute_warnings()
     photos = [Photo.from_path(path) for path in find(paths)]
     if not photos:
         raise ImageError(f"no photo in {paths[0]} (looked for .jpg, .png, .webp and the like)")

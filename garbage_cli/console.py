@@ -277,16 +277,15 @@ def watch_export(steps: Iterable[Step | Parity | Exported]) -> Exported:
 def show_exported(exported: Exported) -> None:
     """Print the bundle's files and how far each engine is from the checkpoint."""
     bundle = exported.bundle
-    table = Table(title=f"{bundle.name}, {len(bundle.labels)} classes, in {escape(str(bundle.root))}")
-    table.title_justify = "left"
-    table.add_column("file")
+    out.print(f"{bundle.name}, {len(bundle.labels)} classes, in {bundle.root}", markup=False, soft_wrap=True)
+    table = Table("file")
     table.add_column("MB", justify="right")
     for name, facts in bundle.files.items():
         table.add_row(name, f"{facts['bytes'] / 1e6:.2f}")
     out.print(table)
+    out.print(f"Largest difference from the checkpoint, on {exported.samples}:", soft_wrap=True)
     for each in exported.parity:
-        if each.difference is not None:
-            out.print(f"{each.engine}: largest difference {each.difference:.1e} on {exported.samples}")
+        out.print(f"  {each.engine:<12}{'cannot run it' if each.difference is None else f'{each.difference:.1e}'}")
 
 
 def exported_json(exported: Exported) -> dict[str, Any]:
@@ -337,9 +336,9 @@ def _show_one(prediction: Prediction) -> None:
     out.print(label_text(prediction.best.label), percent(prediction.best.score))
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for each in prediction.scores:
-        bar = "█" * round(each.score * 20)
+        bar = "█" * round(each.score * 10)
         style = each.label.bin.colour if each.label.bin else ""
-        table.add_row(percent(each.score).rjust(7), Text(bar.ljust(20), style), label_text(each.label))
+        table.add_row(percent(each.score).rjust(7), Text(bar.ljust(10), style), label_text(each.label))
     out.print(table)
 
 

@@ -161,10 +161,10 @@ def _compare(bundle: ModelBundle, reference: Scores, inputs: NDArray[np.float32]
     for name in (each for each in NAMES if is_installed(each)):
         try:
             engine = open_engine(choose_engine(name, bundle), bundle)
-        except BundleError as error:
+            scores = np.concatenate([engine.infer(inputs[i : i + 1]) for i in range(len(inputs))])
+        except (BundleError, RuntimeError) as error:
             yield Parity(name, None, str(error))
             continue
-        scores = np.concatenate([engine.infer(inputs[i : i + 1]) for i in range(len(inputs))])
         difference = float(np.abs(scores - reference).max())
         if not difference <= TOLERANCE:  # catches NaN too
             raise BundleError(

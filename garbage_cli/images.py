@@ -5,6 +5,7 @@ Knows image formats. Does not know models or where the bytes come from.
 
 import io
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,11 @@ class ImageLimits:
 
 
 DEFAULT_LIMITS = ImageLimits()
+
+
+def mute_warnings() -> None:
+    """Keep Pillow's remarks on odd metadata off stderr: what matters of a photo, `decode` says itself."""
+    warnings.filterwarnings("ignore", module="PIL")
 
 
 def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:

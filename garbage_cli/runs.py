@@ -26,6 +26,7 @@ from garbage_cli.storage import staged_file, staged_folder, write_json, write_te
 from garbage_cli.vendor import paddle
 
 OPTIMIZER_STATE = "latest.pdopt"
+CONFIG_FILE = "config.yml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def run_facts(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "config": to_tree(config),
-        "data": str(dataset.root),
+        "data": str(dataset.root.resolve()),
         "photos": {"train": len(dataset.train), "val": len(dataset.val)},
         "labels": list(dataset.labels.texts),
         "versions": {"garbage": __version__, "paddle": paddle("training").__version__} | _python(),
@@ -119,7 +120,7 @@ def _python() -> dict[str, str]:
 def write_config(run: Path, config: TrainConfig) -> None:
     """Write the resolved config as YAML that `--config` reads."""
     run.mkdir(parents=True, exist_ok=True)
-    write_text(run / "config.yml", to_yaml(config))
+    write_text(run / CONFIG_FILE, to_yaml(config))
 
 
 def _progress_record(progress: Progress) -> dict[str, Any]:
@@ -171,12 +172,6 @@ def resumable(run: Path, config: TrainConfig, dataset: Dataset) -> dict[str, Any
     ):
         raise ConfigError(f"{run} was trained on {record.get('data')}; {dataset.root} has other photos or classes")
     return record
-
-
-def saved_config(run: Path) -> TrainConfig:
-    """Return the config of a run, as it was resolved when it began."""
-    record = read_json(run / RUN_FILE, CheckpointError, hint="there is nothing to resume; leave --resume out")
-    return parse_train_config(record.get("config", {}), where=str(run / RUN_FILE))
 
 
 def _first_difference(before: Any, now: Any, key: str = "") -> tuple[str, Any, Any] | None:

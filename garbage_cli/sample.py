@@ -84,8 +84,8 @@ def draw(pen: "Callable[[ImageDraw, Random], None]", random: Random) -> "Image":
     photo = _ground(random)
     layer = Image.new("RGBA", (CANVAS, CANVAS))
     pen(ImageDraw.Draw(layer), random)
-    side = int(random.uniform(0.62, 0.95) * SIZE[1])
-    layer = layer.rotate(random.uniform(-35, 35), Image.Resampling.BICUBIC).resize((side, side))
+    side = int(random.uniform(0.75, 0.98) * SIZE[1])
+    layer = layer.rotate(random.uniform(-30, 30), Image.Resampling.BICUBIC).resize((side, side))
     left, top = int(random.integers(SIZE[0] - side + 1)), int(random.integers(SIZE[1] - side + 1))
     photo.paste(layer, (left, top), layer)
     return photo

@@ -250,10 +250,11 @@ def _step(job: _Job, progress: Progress, batch: Batch) -> tuple[float, int]:
     classes = module.to_tensor(batch.class_ids)
     loss = module.nn.functional.cross_entropy(logits, classes)
     value = float(loss)
-    if not math.isfinite(value):
+    # Paddle's CPU kernels turn NaN logits into a finite loss, so the loss alone tells nothing
+    if not math.isfinite(value) or not bool(module.isfinite(logits).all()):
         raise ConfigError(
-            f"the loss is {value} at epoch {progress.epoch}, step {progress.step + 1}; the last epoch's weights are "
-            f"kept. Try a lower --learning-rate (it was {job.config.optimizer.learning_rate})"
+            f"the network's outputs are no numbers any more at epoch {progress.epoch}, step {progress.step + 1}; what "
+            f"was saved before is kept. Try a lower --learning-rate (it was {job.config.optimizer.learning_rate:g})"
         )
     loss.backward()
     job.optimizer.step()
@@ -287,7 +288,7 @@ def _close_epoch(job: _Job, progress: Progress) -> Generator[Report, None, Epoch
         train_top1=progress.correct / progress.seen,
         val_loss=loss,
         val_top1=top1,
-        learning_rate=job.optimizer.get_lr(),
+        learning_rate=learning_rate(job.config, step=progress.epoch * job.steps - 1, steps=job.steps),
         images_per_second=progress.seen / progress.seconds,
         seconds=progress.seconds + time.perf_counter() - begun,
         best=all(top1 > report.val_top1 for report in progress.history),

@@ -91,4 +91,5 @@ def _open(name: str, bundle: ModelBundle, threads: int) -> Engine:
     from garbage_cli.engines.paddle import PaddleEngine
 
     program = next(file for file in PADDLE_PROGRAMS if bundle.has(file))
-    return PaddleEngine(bundle.file(program), bundle.file(PADDLE_WEIGHTS), threads=threads)
+    files = bundle.file(program), bundle.file(PADDLE_WEIGHTS)
+    return PaddleEngine(*files, input_shape=bundle.input_shape, threads=threads)

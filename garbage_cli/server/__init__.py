@@ -117,8 +117,10 @@ def _run(options: ServeOptions, listener: socket.socket, loaded: Any) -> None:
 
 def make_app(options: ServeOptions, loaded: Any) -> Any:
     """Make the application of one worker, in the worker's process; `loaded.release` is called once it has its model."""
+    from garbage_cli.images import mute_warnings
     from garbage_cli.server.app import create_app
     from garbage_cli.vendor import available_cores
 
+    mute_warnings()
     threads = max(1, available_cores() // options.workers)
     return create_app(options, threads=threads, on_ready=loaded.release)

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from garbage_cli.config import (
+    DEFAULT_CONFIG,
+    TrainConfig,
+    config_names,
+    load_train_config,
+    parse_override,
+    parse_train_config,
+    to_tree,
+    to_yaml,
+)
+from garbage_cli.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_every_ready_recipe_loads_and_survives_a_round_trip(name: str, tmp_path: Path) -> None:
+    config = load_train_config(name)
+    assert parse_train_config(to_tree(config), where="tree") == config
+    (tmp_path / "again.yml").write_text(to_yaml(config))
+    assert load_train_config(str(tmp_path / "again.yml")) == config
+
+
+def test_the_default_recipe_is_the_source_documents() -> None:
+    config = load_train_config()
+    assert (config.model.name, config.model.pretrained, config.epochs) == ("ResNet50_vd", "ssld", 60)
+    assert config.model.lr_mult == (0.5, 0.5, 0.6, 0.6, 0.8)
+    assert config.optimizer.learning_rate == 0.00375
+    assert load_train_config(DEFAULT_CONFIG, [("model.lr_mult", None)]) == TrainConfig()
+
+
+def test_overrides_are_yaml_values_at_dotted_keys() -> None:
+    overrides = [parse_override(text) for text in ("augment.erase=0", "augment.erase_area=[0.1, 0.2]", "epochs=3")]
+    config = load_train_config(overrides=overrides)
+    assert (config.augment.erase, config.augment.erase_area, config.epochs) == (0.0, (0.1, 0.2), 3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ([("epoch", 3)], "unknown key epoch (did you mean epochs?)"),
+        ([("augment.erease", 0)], "unknown key augment.erease (did you mean erase?)"),
+        ([("epochs", "many")], "epochs is 'many'"),
+        ([("epochs", 0)], "epochs is 0; it must be at least 1"),
+        ([("preprocess.crop", 512)], "preprocess.crop is 512"),
+        ([("optimizer.learning_rate", -1)], "must be above 0"),
+        ([("epochs.a", 1)], "epochs is a single value"),
+        ([("model", "ViT")], "model"),
+    ],
+)
+def test_a_wrong_setting_is_named(overrides: list[tuple[str, object]], said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_train_config(overrides=overrides)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_config_name_or_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean demo"):
+        load_train_config("demmo")
+    with pytest.raises(ConfigError, match="No such file"):
+        load_train_config(str(tmp_path / "gone.yml"))
+    (tmp_path / "list.yml").write_text("- 1")
+    with pytest.raises(ConfigError, match="not KEY: VALUE"):
+        load_train_config(str(tmp_path / "list.yml"))
+    (tmp_path / "bad.yml").write_text("a: [")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_train_config(str(tmp_path / "bad.yml"))
+
+
+@pytest.mark.parametrize("text", ["epochs", "=3", ""])
+def test_an_override_without_key_or_value_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="KEY=VALUE"):
+        parse_override(text)

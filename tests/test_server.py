@@ -1,0 +1,285 @@
+"""The real server as a program of its own, spoken to over a real socket."""
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import COLOURS, make_colour_bundle, save_photo
+
+from garbage_cli.client import Client
+from garbage_cli.errors import ServerError
+from garbage_cli.images import find
+from garbage_cli.prediction import Classifier, Photo
+from garbage_cli.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Server:
+    url: str
+    process: subprocess.Popen[str]
+
+
+@contextmanager
+def serving(bundle: Path, *options: object) -> Iterator[Server]:
+    command = [sys.executable, "-m", "garbage_cli", "serve", "--model", bundle, "--port", 0, "--json", *options]
+    with subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, process.stderr and process.stderr.read()
+            yield Server(json.loads(line)["url"], process)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def server(colour_bundle: Path) -> Iterator[Server]:
+    with serving(colour_bundle) as running:
+        yield running
+
+
+@pytest.fixture
+def red(tmp_path: Path) -> bytes:
+    return save_photo(tmp_path / "red.png", COLOURS["red"]).read_bytes()
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+# ---- the same behaviour, here and over the network
+
+
+@pytest.fixture(params=["predict", "request"])
+def classifier(request: pytest.FixtureRequest, colour_bundle: Path, server: Server) -> Iterator[Classifier]:
+    if request.param == "predict":
+        yield Predictor.load(colour_bundle)
+    else:
+        with Client(server.url) as client:
+            yield client
+
+
+def test_local_and_remote_answers_are_equal(classifier: Classifier, colour_bundle: Path, photos: Path) -> None:
+    named = [Photo.from_path(path) for path in find([photos, photos / "gone.jpg"])]
+    expected = list(Predictor.load(colour_bundle).predict(named))
+    answers = list(classifier.predict(named))
+    assert [answer.image for answer in answers] == [photo.name for photo in named]
+    for mine, theirs in zip(expected, answers, strict=True):
+        assert mine.error == theirs.error
+        assert [s.label for s in mine.scores] == [s.label for s in theirs.scores]
+        assert all(abs(a.score - b.score) < 1e-4 for a, b in zip(mine.scores, theirs.scores, strict=True))
+
+
+def test_no_photos_give_no_answers(classifier: Classifier) -> None:
+    assert list(classifier.predict([])) == []
+
+
+def test_order_is_kept_over_many_photos(classifier: Classifier, tmp_path: Path) -> None:
+    data = {name: save_photo(tmp_path / f"{name}.png", colour).read_bytes() for name, colour in COLOURS.items()}
+    names = [list(COLOURS)[i * i % 3] for i in range(60)]
+    answers = classifier.predict(Photo(f"{i} {name}", data[name]) for i, name in enumerate(names))
+    for i, answer in enumerate(answers):
+        assert answer.image == f"{i} {names[i]}"
+        assert answer.best is not None
+        assert answer.best.label.class_id == list(COLOURS).index(names[i])
+
+
+# ---- /v1
+
+
+def test_v1_takes_a_raw_body_multipart_files_and_json(server: Server, red: bytes) -> None:
+    url = f"{server.url}/v1/predict"
+    raw = httpx.post(url, content=red, headers={"content-type": "image/png"}).json()
+    files = httpx.post(url, files=[("images", ("红 色.png", red)), ("images", ("bad.png", b"x"))]).json()
+    sent = httpx.post(url, json={"images": [b64(red)], "top_k": 1}).json()
+    assert raw["model"] == "Colours"
+    assert raw["results"][0]["bin"] == "有害垃圾"
+    assert [each["image"] for each in files["results"]] == ["红 色.png", "bad.png"]
+    assert files["results"][0]["predictions"] == raw["results"][0]["predictions"]
+    assert files["results"][1]["error"].startswith("not an image")
+    assert sent["results"][0]["predictions"] == raw["results"][0]["predictions"][:1]
+
+
+def test_v1_top_k_goes_in_the_query(server: Server, red: bytes) -> None:
+    reply = httpx.post(f"{server.url}/v1/predict?top_k=2", content=red)
+    assert len(reply.json()["results"][0]["predictions"]) == 2
+    reply = httpx.post(f"{server.url}/v1/predict?top_k=4", content=red)
+    assert reply.status_code == 400
+    assert "this model knows 3 classes" in reply.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"", "image/jpeg"),
+        (b"{", "application/json"),
+        (b"[]", "application/json"),
+        (b'{"images": ["@@"]}', "application/json"),
+        (b"--x\r\n", "multipart/form-data; boundary=x"),
+        (b"junk", "multipart/form-data"),
+        (b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--x--\r\n", "multipart/form-data; boundary=x"),
+    ],
+)
+def test_v1_answers_400_to_a_bad_body(server: Server, body: bytes, content_type: str) -> None:
+    reply = httpx.post(f"{server.url}/v1/predict", content=body, headers={"content-type": content_type})
+    assert reply.status_code == 400
+    assert reply.json()["error"]
+
+
+def test_health_readiness_greeting_and_schema(server: Server) -> None:
+    assert httpx.get(f"{server.url}/healthz").json() == {"status": "ok"}
+    ready = httpx.get(f"{server.url}/readyz")
+    assert (ready.status_code, ready.json()["classes"]) == (200, 3)
+    assert httpx.get(server.url).status_code == httpx.post(server.url).status_code == 200
+    assert "/v1/predict" in httpx.get(f"{server.url}/openapi.json").json()["paths"]
+    assert httpx.get(f"{server.url}/nowhere").status_code == 404
+
+
+# ---- PaddleHub Serving, generation A
+
+
+@pytest.mark.parametrize("module", ["garbage_classification", "clas_system"])
+def test_generation_a_gets_its_shape(server: Server, red: bytes, module: str) -> None:
+    reply = httpx.post(f"{server.url}/predict/{module}", json={"images": [b64(red), b64(red)], "top_k": 1})
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.text.startswith('{"msg":"","results":[[[0],[0.')
+    value = reply.json()
+    assert value["status"] == "000"
+    for class_ids, scores, seconds in value["results"]:
+        assert (class_ids, len(scores)) == ([0], 1)
+        assert 0 < seconds < 60
+
+
+@pytest.mark.parametrize(
+    ("module", "body", "content_type", "status", "said"),
+    [
+        ("other", b"{", "text/plain", "111", "Module other is not available."),
+        ("clas_system", b"{}", "text/plain", "112", "application/json"),
+        ("clas_system", b"{", "application/json", "101", "not valid JSON"),
+        ("clas_system", b'{"images": []}', "application/json", "101", "not empty"),
+        ("clas_system", b'{"images": ["aGVsbG8="]}', "application/json", "101", "images[0]: not an image"),
+        ("clas_system", b'{"images": ["aGVsbG8="], "top_k": 9}', "application/json", "101", "knows 3 classes"),
+    ],
+)
+def test_the_hub_says_what_is_wrong_with_http_200(
+    server: Server, module: str, body: bytes, content_type: str, status: str, said: str
+) -> None:
+    reply = httpx.post(f"{server.url}/predict/{module}", content=body, headers={"content-type": content_type})
+    assert reply.status_code == 200
+    value = reply.json()
+    assert (value["status"], value["results"]) == (status, "")
+    assert said in value["msg"]
+
+
+# ---- limits and stopping
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_sent(server: Server) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 413")
+    assert httpx.get(f"{server.url}/readyz").status_code == 200
+
+
+def test_sigterm_finishes_what_was_accepted(colour_bundle: Path, tmp_path: Path) -> None:
+    photo = save_photo(tmp_path / "large.png", COLOURS["red"], (4000, 4000)).read_bytes()
+    with serving(colour_bundle) as server:
+        codes: list[int] = []
+
+        def ask() -> None:
+            codes.append(httpx.post(f"{server.url}/v1/predict", content=photo, timeout=60).status_code)
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.15)
+        server.process.send_signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join()
+        assert server.process.wait(timeout=30) == 0
+    assert codes == [200] * 6
+
+
+def test_several_workers_answer_and_one_that_dies_is_replaced(colour_bundle: Path, red: bytes) -> None:
+    with serving(colour_bundle, "--workers", 2) as server:
+        children = subprocess.run(
+            ["pgrep", "-P", str(server.process.pid), "-f", "spawn_main"], capture_output=True, text=True, check=True
+        ).stdout.split()
+        assert len(children) == 2
+        os.kill(int(children[0]), signal.SIGKILL)
+        answered = 0
+        for _ in range(100):
+            try:
+                answered += httpx.post(f"{server.url}/v1/predict", content=red).status_code == 200
+            except httpx.TransportError:
+                time.sleep(0.1)
+        assert answered > 90
+
+
+# ---- the client's bad days
+
+
+def test_a_dead_server_is_one_clear_line() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        with Client(url) as client, pytest.raises(ServerError, match=r"no server at .*; start one with: garbage serve"):
+            list(client.predict([Photo("x", b"data")]))
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8866", "ftp://x", "http://", "http:///x"])
+def test_what_is_no_address_is_said(url: str) -> None:
+    with pytest.raises(ServerError, match="is no server address"):
+        Client(url)
+
+
+def test_a_server_of_something_else_is_said(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "http.server", "0", "--bind", "127.0.0.1"]
+    with subprocess.Popen(
+        [*command[:1], "-u", *command[1:]], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path
+    ) as other:
+        try:
+            assert other.stdout is not None
+            port = other.stdout.readline().split(" port ")[1].split()[0]
+            with (
+                Client(f"http://127.0.0.1:{port}") as client,
+                pytest.raises(ServerError, match="not a reply of garbage serve"),
+            ):
+                list(client.predict([Photo("x", b"data")]))
+        finally:
+            other.kill()
+
+
+def test_a_port_in_use_and_a_bad_bundle_are_said_before_anything_is_loaded(
+    server: Server, colour_bundle: Path, tmp_path: Path
+) -> None:
+    from conftest import run_program
+
+    port = server.url.rpartition(":")[2]
+    taken = run_program("serve", "--model", colour_bundle, "--port", port)
+    assert (taken.code, taken.out) == (1, "")
+    assert taken.err == (
+        f"error: can't serve on 127.0.0.1 port {port}: Address already in use; choose another with --port\n"
+    )
+    broken = make_colour_bundle(tmp_path / "broken")
+    (broken / "model.onnx").write_bytes(bytes((broken / "model.onnx").stat().st_size))
+    altered = run_program("serve", "--model", broken, "--port", 0)
+    assert altered.code == 1
+    assert "is not what was exported" in altered.err
+    assert len(altered.err.splitlines()) == 1

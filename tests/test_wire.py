@@ -1,0 +1,102 @@
+import base64
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from garbage_cli import wire
+from garbage_cli.errors import ServerError
+from garbage_cli.labels import Label
+from garbage_cli.prediction import Prediction, Score
+from garbage_cli.wire import RequestError
+
+ANSWER = Prediction("照 片.jpg", (Score(Label(23, "易拉罐", "可回收物"), 0.98), Score(Label(4, "glass", None), 0.01)))
+
+
+def test_a_prediction_is_the_object_others_build_on() -> None:
+    assert wire.prediction_to_json(ANSWER) == {
+        "image": "照 片.jpg",
+        "bin": "可回收物",
+        "predictions": [
+            {"class_id": 23, "name": "易拉罐", "bin": "可回收物", "score": 0.98},
+            {"class_id": 4, "name": "glass", "bin": None, "score": 0.01},
+        ],
+        "error": None,
+    }
+
+
+def test_a_prediction_survives_the_way_there_and_back() -> None:
+    for answer in (ANSWER, Prediction("x.jpg", error="damaged")):
+        value = json.loads(wire.dumps(wire.prediction_to_json(answer)))
+        assert wire.prediction_from_json(value, image=answer.image) == answer
+
+
+@pytest.mark.parametrize("value", [{}, {"error": None}, {"error": None, "predictions": [{}]}])
+def test_a_reply_of_something_else_is_a_server_error(value: dict[str, object]) -> None:
+    with pytest.raises(ServerError, match="not one of garbage's"):
+        wire.prediction_from_json(value, image="x")
+
+
+def test_the_hub_envelope_is_sorted_compact_and_unescaped() -> None:
+    reply = wire.hub_reply(status="000", results=wire.hub_results_a([ANSWER, ANSWER], seconds=0.5))
+    body = '{"msg":"","results":[[[23,4],[0.98,0.01],0.25],[[23,4],[0.98,0.01],0.25]],"status":"000"}\n'
+    assert reply == body.encode()
+    assert "不行" in wire.hub_reply(status="101", msg="不行").decode()
+
+
+def test_generation_a_requests_are_read() -> None:
+    data = [base64.b64encode(each).decode() for each in (b"one", b"two")]
+    request = wire.parse_predict({"images": data, "top_k": 3})
+    assert request == wire.PredictRequest((b"one", b"two"), 3)
+    assert wire.parse_predict({"images": data[:1]}).top_k is None
+
+
+GOOD = base64.b64encode(b"image").decode()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({}, '"images" is missing'),
+        ({"images": []}, "not empty"),
+        ({"images": {}}, "list of base64"),
+        ({"images": GOOD}, "one string"),
+        ({"images": [1]}, "images[0] is not a string"),
+        ({"images": [GOOD, "@@@@"]}, "images[1] is not valid base64"),
+        ({"images": [""]}, "images[0] is empty"),
+        ({"images": ["data:image/jpeg;base64," + GOOD]}, 'begins with "data:"'),
+        ({"images": ["https://example.com/a.jpg"]}, "nothing is fetched"),
+        ({"images": ["/etc/passwd.jpg"]}, "nothing is fetched"),
+        ({"images": [GOOD + "\n "]}, "not valid base64"),
+        ({"images": ["图"]}, "not valid base64"),
+        ({"images": [GOOD], "top_k": 0}, "top_k must be"),
+        ({"images": [GOOD], "top_k": True}, "top_k must be"),
+        ({"images": [GOOD], "top_k": 1.5}, "top_k must be"),
+        ({"images": [GOOD], "top_k": "many"}, "top_k must be"),
+    ],
+)
+def test_what_clients_get_wrong_is_told_plainly(value: dict[str, object], said: str) -> None:
+    with pytest.raises(RequestError) as error:
+        wire.parse_predict(value)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1", b"\xff", b"[" * 100_000])
+def test_a_body_that_is_no_object_is_told_plainly(body: bytes) -> None:
+    with pytest.raises(RequestError):
+        wire.parse_json(body)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(images=JSON_VALUES, top_k=JSON_VALUES)
+def test_no_json_at_all_raises_anything_else(images: object, top_k: object) -> None:
+    with contextlib.suppress(RequestError):
+        wire.parse_predict({"images": images, "top_k": top_k})
