@@ -86,14 +86,22 @@ def _by_rarfile(archive: rarfile.RarFile, infos: list[rarfile.RarInfo]) -> Itera
 
 def _rarfile_pourer(archive: rarfile.RarFile, info: rarfile.RarInfo) -> Callable[[Sink], None]:
     def pour(sink: Sink) -> None:
-        try:
-            with archive.open(info) as source:
-                while piece := source.read(1 << 20):
-                    sink(piece)
-        except rarfile.RarCannotExec:
-            raise _needs_tool(Path(archive.filename)) from None
+        for piece in _pieces(archive, info):
+            sink(piece)
 
     return pour
+
+
+def _pieces(archive: rarfile.RarFile, info: rarfile.RarInfo) -> Iterator[bytes]:
+    """The content of a member; what goes wrong in reading it (not in writing it) becomes ArchiveError."""
+    try:
+        with archive.open(info) as source:
+            while piece := source.read(1 << 20):
+                yield piece
+    except rarfile.RarCannotExec:
+        raise _needs_tool(Path(archive.filename)) from None
+    except FileNotFoundError as error:
+        raise ArchiveError(f"{archive.filename} lacks a volume: no file {error.filename}") from None
 
 
 def _copied(info: rarfile.RarInfo) -> str | None:

@@ -1,0 +1,218 @@
+"""The real photos, the real archives of others, fresh environments: `make test-slow`."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from conftest import COLOURS, Result, run_program, save_photo
+from test_archive import unpack
+from test_server import serving
+
+from garbage_cli.dataset import Dataset
+from garbage_cli.errors import ArchiveError
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+
+
+def done(result: Result) -> Result:
+    assert result.code == 0, result.err
+    return result
+
+
+# ---- the real photos
+
+
+@pytest.fixture(scope="module")
+def pipeline(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which unpack, train (one short epoch at 96 pixels) and export have run on the real archive."""
+    folder = tmp_path_factory.mktemp("real")
+    done(run_program("unpack", real_data / "garbage.rar", cwd=folder))
+    weights = real_data / "MobileNetV2_imagenet.pdparams"
+    small = [
+        "--set",
+        "preprocess.resize_short=112",
+        "--set",
+        "preprocess.crop=96",
+        "--set",
+        "augment.crop_scale=[0.5,1]",
+    ]
+    arguments = ["--model", "MobileNetV2", "--pretrained", weights, "--epochs", 1, *small]
+    done(run_program("train", *arguments, cwd=folder, timeout=1500))
+    done(run_program("export", cwd=folder))
+    return folder
+
+
+def test_the_real_archive_is_read_whole(pipeline: Path) -> None:
+    dataset = Dataset.load(pipeline / "data")
+    assert (len(dataset.train), len(dataset.val), len(dataset.labels)) == (1768, 328, 6)
+    assert [label.text for label in dataset.labels.items][5] == "其他垃圾/其他"
+
+
+def test_serve_and_request_answer_what_predict_answers_on_every_validation_photo(pipeline: Path) -> None:
+    dataset = Dataset.load(pipeline / "data")
+    names = [str(sample.path) for sample in dataset.val]
+    local = [json.loads(line) for line in done(run_program("predict", *names, "--json", cwd=pipeline)).out.splitlines()]
+    with serving(pipeline / "inference", "--workers", 2) as server:
+        told = done(run_program("request", *names, "--json", "--url", server.url))
+    remote = [json.loads(line) for line in told.out.splitlines()]
+    assert [each["image"] for each in local] == [each["image"] for each in remote] == names
+    for mine, theirs in zip(local, remote, strict=True):
+        assert [each["class_id"] for each in mine["predictions"]] == [
+            each["class_id"] for each in theirs["predictions"]
+        ]
+        for one, other in zip(mine["predictions"], theirs["predictions"], strict=True):
+            assert abs(one["score"] - other["score"]) <= 1e-4
+    right = [each["predictions"][0]["class_id"] == s.class_id for each, s in zip(local, dataset.val, strict=True)]
+    best = json.loads((pipeline / "output" / "MobileNetV2" / "run.json").read_text())["best"]["top1"]
+    assert sum(right) / len(right) == pytest.approx(best)
+    assert best > 0.5  # one class of six is 17 % by chance, and the largest 25 %
+
+
+# ---- archives that real programs wrote: rarfile's own test files, from its source package
+
+
+@pytest.fixture(scope="module")
+def rars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rars")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "rarfile==4.5"]
+    subprocess.run([*command, "--dest", str(folder)], check=True, timeout=300)
+    with tarfile.open(next(folder.glob("rarfile-*.tar.gz"))) as archive:
+        archive.extractall(folder, filter="data")
+    return next(folder.glob("rarfile-*/test/files"))
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "size"),
+    [
+        ("rar2-unix-owner.rar", 1, 4),  # RAR 2, compressed
+        ("rar3-solid.rar", 2, 4096),
+        ("rar3-subdirs.rar", 4, 25),
+        ("rar3-vols.part1.rar", 2, 207_050),  # three volumes
+        ("rar3-old.rar", 2, 207_050),  # three volumes, old naming
+        ("rar5-crc.rar", 2, 4096),
+        ("rar5-solid.rar", 2, 4096),
+        ("rar5-solid-qo.rar", 4, 8192),
+        ("rar5-vols.part1.rar", 2, 207_050),
+        ("rar5-dups.rar", 9, 18_432),  # references to an earlier member
+        ("rar5-hlink.rar", 3, 6144),
+        ("seektest.rar", 2, 4096),  # strongest compression
+        ("unicode.rar", 2, 4),
+    ],
+)
+def test_rar_2_to_5_stored_compressed_solid_and_in_volumes(
+    rars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, files: int, size: int
+) -> None:
+    monkeypatch.setenv("PATH", "")  # no system tool may be needed
+    extracted = unpack(rars / name, tmp_path / "out")
+    assert (len(extracted), sum(map(len, extracted.values()))) == (files, size)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("rar3-symlink-unix.rar", "is a link"),
+        ("rar5-symlink-unix.rar", "is a link"),
+        ("rar5-symlink-win.rar", "is a link"),
+        ("rar5-evil-symlink-traversal.rar", "is a link"),
+        ("rar3-comment-psw.rar", "encrypted"),
+        ("rar3-comment-hpsw.rar", "encrypted"),
+        ("rar5-psw.rar", "encrypted"),
+        ("rar5-hpsw.rar", "encrypted"),
+        ("rar5-vols.part2.rar", "first volume"),
+    ],
+)
+def test_rars_with_links_passwords_or_volumes_missing_are_refused(
+    rars: Path, tmp_path: Path, name: str, said: str
+) -> None:
+    with pytest.raises(ArchiveError, match=said):
+        unpack(rars / name, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_volume_that_is_missing_is_an_error_not_a_wait(rars: Path, tmp_path: Path) -> None:
+    for name in ("rar3-vols.part1.rar", "rar3-vols.part2.rar"):
+        shutil.copy(rars / name, tmp_path)
+    with pytest.raises(ArchiveError, match=r"damaged|lacks a volume"):
+        unpack(tmp_path / "rar3-vols.part1.rar", tmp_path / "out")
+
+
+# ---- the demo
+
+
+def test_the_demo_reaches_90_percent(tmp_path: Path) -> None:
+    finished = done(run_program("demo", tmp_path / "示 例", "--json", timeout=900))
+    value = json.loads(finished.out.splitlines()[-1])
+    assert value["val_top1"] >= 0.9
+    commands = [step["command"].split()[1] for step in value["steps"]]
+    assert commands == ["unpack", "train", "export", "predict", "predict", "serve", "request"]
+    answers = re.findall(r"可回收物 Recyclable → 易拉罐 drink can [\d.]+ %", finished.out)
+    assert len(answers) >= 2
+    assert answers[0] == answers[-1]
+
+
+# ---- a fresh environment with the base install alone
+
+
+@pytest.fixture(scope="module")
+def base_install(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, installed with its base dependencies in an environment of its own; returns its `garbage`."""
+    folder = tmp_path_factory.mktemp("base")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", str(ROOT)]
+    subprocess.run([*build, "--wheel-dir", str(folder)], check=True, timeout=300)
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True, timeout=120)
+    pip = [str(folder / "env" / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, str(next(folder.glob("garbage_cli-*.whl")))], check=True, timeout=900)
+    return folder / "env" / "bin" / "garbage"
+
+
+def ask(program: Path, *arguments: object, cwd: Path) -> Result:
+    command = [str(program), *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=120)
+    return Result(ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_the_base_install_predicts_and_serves_without_paddle(
+    base_install: Path, colour_bundle: Path, tmp_path: Path
+) -> None:
+    packages = {path.name.partition("-")[0] for path in base_install.parents[1].glob("lib/*/site-packages/*.dist-info")}
+    assert not packages & {"paddlepaddle", "paddleclas", "paddlehub", "paddle2onnx"}
+    photo = save_photo(tmp_path / "红.png", COLOURS["red"])
+    shown = done(ask(base_install, "predict", photo, "--model", colour_bundle, cwd=tmp_path))
+    assert shown.out.startswith("有害垃圾 Hazardous → 干电池")
+
+
+def test_the_base_install_finds_the_recipes_and_names_the_extra(
+    base_install: Path, drawn: Dataset, tmp_path: Path
+) -> None:
+    refused = ask(base_install, "train", drawn.root, "--config", "demo", cwd=tmp_path)
+    assert refused.code == 1
+    assert refused.err == (
+        "error: training needs paddlepaddle, which is not installed; "
+        "install the extra with: pip install 'garbage-cli[train]'\n"
+    )
+    unknown = ask(base_install, "train", drawn.root, "--config", "x", cwd=tmp_path)
+    assert "resnet50_vd_ssld_random_erasing" in unknown.err
+
+
+# ---- the hub extra
+
+
+@pytest.fixture
+def hub_environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "HUB_HOME": str(tmp_path / "hub"), "HOME": str(tmp_path)}
+
+
+def test_the_real_paddlehub_imports_with_the_pins_of_the_extra(hub_environment: dict[str, str], tmp_path: Path) -> None:
+    code = "import paddlehub, paddleclas, cv2; print('VERSION', paddlehub.__version__)"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=hub_environment, timeout=280
+    )
+    assert "VERSION 2.4.0" in ended.stdout, ended.stderr
