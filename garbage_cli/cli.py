@@ -35,7 +35,7 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout, for pr
 Photos = Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.", show_default=False)]
 TopK = Annotated[
     int | None,
-    typer.Option("--top-k", help="How many kinds to name per photo [default: 5]", show_default=False),
+    typer.Option("--top-k", help="How many kinds to name per photo.", show_default="5, or all"),
 ]
 Model = Annotated[Path, typer.Option("--model", help="Inference folder, from `garbage export`.")]
 Engine = Annotated[str, typer.Option("--engine", help="auto, openvino, onnxruntime or paddle.")]
@@ -85,7 +85,11 @@ def unpack(
     force: Annotated[bool, typer.Option("--force", help="Replace the folder if it exists.")] = False,
     json: Json = False,
 ) -> None:
-    """Extract an archive of photos, and show what is in the data set."""
+    """Extract an archive of photos, and show what is in the data set.
+
+    \b
+    garbage unpack garbage.rar
+    """
     from garbage_cli import console
     from garbage_cli.archive import extract
     from garbage_cli.dataset import Dataset
@@ -99,28 +103,18 @@ def unpack(
 @app.command()
 def train(
     data: Annotated[Path, typer.Argument(help="The data set's folder.")] = Path("data"),
-    epochs: Annotated[int | None, typer.Option(help="[default: 60]", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times through the photos.", show_default="60")] = None,
     config: Annotated[
         str | None,
-        typer.Option(help="A ready recipe's name, or a YAML file [default: the source document's]", show_default=False),
+        typer.Option(help="A ready recipe's name, or a YAML file.", show_default="the source document's"),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="A PaddleClas network [default: ResNet50_vd]", show_default=False),
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="A PaddleClas network.", show_default="ResNet50_vd")] = None,
     pretrained: Annotated[
-        str | None,
-        typer.Option(help="ssld, imagenet, none, a .pdparams file or its URL [default: ssld]", show_default=False),
+        str | None, typer.Option(help="ssld, imagenet, none, a .pdparams file or its URL.", show_default="ssld")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="[default: 32]", show_default=False)] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(help="At the first step [default: 0.00375]", show_default=False),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="auto, cpu, gpu or gpu:N [default: auto]", show_default=False),
-    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Photos per step.", show_default="32")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At the first step.", show_default="0.00375")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, gpu or gpu:N.", show_default="auto")] = None,
     out: Annotated[Path, typer.Option("--out", help="Where run folders go; this one is OUT/<network>.")] = Path(
         "output"
     ),
@@ -131,7 +125,12 @@ def train(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Fine-tune a PaddleClas network. Ctrl-C saves the state; --resume goes on from it."""
+    """Fine-tune a PaddleClas network. Ctrl-C saves the state; --resume goes on from it.
+
+    \b
+    garbage train --epochs 60
+    garbage train --model MobileNetV2 --pretrained weights.pdparams --epochs 3
+    """
     from garbage_cli import console
     from garbage_cli import trainer as room
     from garbage_cli.config import parse_override
@@ -195,14 +194,17 @@ def _stop_on_signal() -> Iterator[Callable[[], bool]]:
 def export(
     checkpoint: Annotated[
         Path | None,
-        typer.Argument(
-            help="A run folder, or a .pdparams file in one [default: the latest in output/]", show_default=False
-        ),
+        typer.Argument(help="A run folder, or a .pdparams file in one.", show_default="the latest in output/"),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="The inference folder to make.")] = Path("inference"),
     json: Json = False,
 ) -> None:
-    """Turn the best checkpoint into an inference folder that all engines agree on."""
+    """Turn the best checkpoint into an inference folder that all engines agree on.
+
+    \b
+    garbage export
+    garbage export output/ResNet50_vd/latest.pdparams --out inference-latest
+    """
     from garbage_cli import console
     from garbage_cli import exporter as room
     from garbage_cli.bundle import Checkpoint, latest_run
@@ -220,7 +222,12 @@ def predict(
     engine: Engine = "auto",
     json: Json = False,
 ) -> None:
-    """Say which bin each photo belongs in. A bad photo is named and the rest go on; the exit code is then 1."""
+    """Say which bin each photo belongs in. A bad photo is named and the rest go on; the exit code is then 1.
+
+    \b
+    garbage predict img.jpg
+    garbage predict photos/ --json > answers.jsonl
+    """
     from garbage_cli.predictor import Predictor
 
     found = _find(photos)
@@ -237,7 +244,11 @@ def serve(
     engine: Engine = "auto",
     json: Json = False,
 ) -> None:
-    """Answer photos over HTTP: PaddleHub Serving's protocol on /predict/…, our own on /v1/predict."""
+    """Answer photos over HTTP: PaddleHub Serving's protocol on /predict/…, our own on /v1/predict.
+
+    \b
+    garbage serve --port 8866 --workers 4
+    """
     from garbage_cli import console
     from garbage_cli import server as room
 
@@ -252,7 +263,12 @@ def request(
     top_k: TopK = None,
     json: Json = False,
 ) -> None:
-    """Have a running server say which bin each photo belongs in."""
+    """Have a running server say which bin each photo belongs in.
+
+    \b
+    garbage request img.jpg
+    garbage request photos/ --url http://192.0.2.7:8866
+    """
     from garbage_cli.client import Client
 
     found = _find(photos)

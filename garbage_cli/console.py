@@ -39,6 +39,9 @@ from garbage_cli.zoo import Fetched
 out = Console(highlight=False, soft_wrap=False)
 err = Console(stderr=True, highlight=False)
 
+WIDE = 100
+"""Columns from which a table has room for kinds in English too."""
+
 
 def show_error(message: str) -> None:
     """Write one line on stderr."""
@@ -316,9 +319,10 @@ def show_predictions(predictions: Iterator[Prediction], *, total: int) -> bool:
         prediction = next(predictions)
         _show_one(prediction)
         return prediction.error is None
-    table = Table("photo", "bin → kind", "score")
+    table = Table("photo", "bin", "kind", "score")
     table.columns[0].overflow = "fold"
-    table.columns[2].justify = "right"
+    table.columns[2].no_wrap = True
+    table.columns[3].justify = "right"
     good = bad = 0
     for prediction in _with_bar(predictions, total):
         table.add_row(*_row(prediction))
@@ -342,10 +346,13 @@ def _show_one(prediction: Prediction) -> None:
     out.print(table)
 
 
-def _row(prediction: Prediction) -> tuple[Text, Text, str]:
+def _row(prediction: Prediction) -> tuple[Text, Text, Text, str]:
+    photo = Text(prediction.image)
     if prediction.best is None:
-        return Text(prediction.image), Text(prediction.error or "", "red"), ""
-    return Text(prediction.image), label_text(prediction.best.label), percent(prediction.best.score)
+        return Text.assemble(photo, "\n", (prediction.error or "", "red")), Text("failed", "red"), Text(), ""
+    label = prediction.best.label
+    kind = Text(f"{label.name} {label.english}" if label.english and out.width >= WIDE else label.name)
+    return photo, bin_text(label), kind, percent(prediction.best.score)
 
 
 def _with_bar(predictions: Iterator[Prediction], total: int) -> Iterator[Prediction]:

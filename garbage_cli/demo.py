@@ -52,10 +52,10 @@ def run(folder: Path) -> Iterator[Drawn | Begun | Ended]:
     yield from _step(folder, "predict", photos[0], made="an answer")
     yield from _step(folder, "predict", *photos, made="a table")
     begun = time.perf_counter()
-    yield Begun("garbage serve --port 0")
+    yield Begun("garbage serve --port 0 --json")
     with _server(folder) as url:
-        yield Ended("garbage serve --port 0", f"a server at {url}", time.perf_counter() - begun)
-        yield from _step(folder, "request", photos[0], "--url", url, made="the same answer")
+        yield Ended("garbage serve --port 0 --json", f"a server at {url}", time.perf_counter() - begun)
+        yield from _step(folder, "request", photos[0], "--url", url, made="an answer over HTTP")
 
 
 def _prepare(folder: Path) -> None:
