@@ -6,7 +6,6 @@ Knows decoding and preprocessing of samples. Does not know what the batches are 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +16,9 @@ from garbage_cli.errors import ImageError
 from garbage_cli.images import DEFAULT_LIMITS, decode
 from garbage_cli.parallel import ordered_map
 from garbage_cli.prediction import Photo
+from garbage_cli.reports import BadPhoto
 from garbage_cli.transforms import Input, Preprocess, Rgb, TrainPreprocess
 from garbage_cli.vendor import available_cores
-
-
-@dataclass(frozen=True, slots=True)
-class BadPhoto:
-    """A photo that could not be decoded and was left out."""
-
-    path: Path
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

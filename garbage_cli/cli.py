@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,7 +56,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    from garbage_cli.console import show_error
+    from garbage_cli.console.terminal import show_error
 
     show_error(message)
     sys.exit(1)
@@ -90,14 +89,12 @@ def unpack(
     \b
     garbage unpack garbage.rar
     """
-    from garbage_cli import console
     from garbage_cli.archive import extract
+    from garbage_cli.console import unpacking as view
     from garbage_cli.dataset import Dataset
 
-    files = console.watch_unpack(extract(archive, out, force=force), archive)
-    console.say(f"{files} files in {out}")
-    dataset = Dataset.load(out)
-    console.print_json(console.dataset_json(dataset)) if json else console.show_dataset(dataset)
+    view.watch(extract(archive, out, force=force), archive, out)
+    view.show(Dataset.load(out), json=json)
 
 
 @app.command()
@@ -131,9 +128,9 @@ def train(
     garbage train --epochs 60
     garbage train --model MobileNetV2 --pretrained weights.pdparams --epochs 3
     """
-    from garbage_cli import console
     from garbage_cli import trainer as room
     from garbage_cli.config import parse_override
+    from garbage_cli.console import training as view
     from garbage_cli.dataset import Dataset
     from garbage_cli.images import mute_warnings
 
@@ -148,12 +145,9 @@ def train(
     mute_warnings()
     with _stop_on_signal() as stop:
         reports = room.train(settings, dataset, output=out, resume=resume, stop=stop)
-        last = console.TrainingView().watch(reports)
-    if isinstance(last, room.Interrupted):
-        console.say(f"saved at epoch {last.epoch}, step {last.step}; go on with the same command and --resume")
+        last = view.Watch().draw(reports)
+    if not view.show(last, json=json):
         raise typer.Exit(130)
-    assert isinstance(last, room.Finished)
-    console.print_json(console.finished_json(last)) if json else console.show_finished(last)
 
 
 def _train_settings(
@@ -172,7 +166,7 @@ def _train_settings(
 @contextmanager
 def _stop_on_signal() -> Iterator[Callable[[], bool]]:
     """Give a question that Ctrl-C or SIGTERM answers with yes; a second Ctrl-C stops at once."""
-    from garbage_cli import console
+    from garbage_cli.console.terminal import say
 
     asked = threading.Event()
 
@@ -180,7 +174,7 @@ def _stop_on_signal() -> Iterator[Callable[[], bool]]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        console.say("stopping after this step, and saving; Ctrl-C again stops at once")
+        say("stopping after this step, and saving; Ctrl-C again stops at once")
 
     kept = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -205,13 +199,12 @@ def export(
     garbage export
     garbage export output/ResNet50_vd/latest.pdparams --out inference-latest
     """
-    from garbage_cli import console
     from garbage_cli import exporter as room
     from garbage_cli.bundle import Checkpoint, latest_run
+    from garbage_cli.console import exporting as view
 
     source = Checkpoint.load(checkpoint or latest_run(Path("output")))
-    exported = console.watch_export(room.export(source, out=out))
-    console.print_json(console.exported_json(exported)) if json else console.show_exported(exported)
+    view.show(view.watch(room.export(source, out=out)), json=json)
 
 
 @app.command()
@@ -249,11 +242,11 @@ def serve(
     \b
     garbage serve --port 8866 --workers 4
     """
-    from garbage_cli import console
     from garbage_cli import server as room
+    from garbage_cli.console import answers as view
 
     options = room.ServeOptions(model=model, host=host, port=port, workers=workers, engine=engine, top_k=top_k)
-    room.serve(options, on_ready=lambda url: console.show_ready(url, options.workers, json=json))
+    room.serve(options, on_ready=lambda url: view.show_ready(url, options.workers, json=json))
 
 
 @app.command()
@@ -290,11 +283,9 @@ def _find(paths: list[Path]) -> "list[Photo]":
 
 def _answer(classifier: "Classifier", photos: "list[Photo]", *, json: bool) -> None:
     """The view that `predict` and `request` share."""
-    from garbage_cli import console
+    from garbage_cli.console import answers as view
 
-    answers = classifier.predict(photos)
-    show = console.print_predictions_json if json else partial(console.show_predictions, total=len(photos))
-    if not show(answers):
+    if not view.show(classifier.predict(photos), total=len(photos), json=json):
         raise typer.Exit(1)
 
 
@@ -304,9 +295,8 @@ def demo(
     json: Json = False,
 ) -> None:
     """Draw a small data set and run all six commands on it, in about a minute."""
-    from garbage_cli import console
     from garbage_cli import demo as room
+    from garbage_cli.console import demonstration as view
 
-    steps = console.watch_demo(room.run(folder))
-    top1 = room.validation_top1(folder)
-    console.print_json(console.demo_json(steps, top1)) if json else console.show_demo(steps, top1, folder)
+    steps = view.watch(room.run(folder))
+    view.show(steps, room.validation_top1(folder), folder, json=json)

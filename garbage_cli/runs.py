@@ -22,31 +22,12 @@ from garbage_cli.bundle import BEST_WEIGHTS, FORMAT, LATEST_WEIGHTS, RUN_FILE, r
 from garbage_cli.config import TrainConfig, parse_train_config, to_tree, to_yaml
 from garbage_cli.dataset import Dataset
 from garbage_cli.errors import CheckpointError, ConfigError
+from garbage_cli.reports import EpochReport
 from garbage_cli.storage import staged_file, staged_folder, write_json, write_text
 from garbage_cli.vendor import paddle
 
 OPTIMIZER_STATE = "latest.pdopt"
 CONFIG_FILE = "config.yml"
-
-
-@dataclass(frozen=True, slots=True)
-class EpochReport:
-    """One epoch, trained and evaluated. These are the columns of `results.csv`."""
-
-    epoch: int
-    train_loss: float
-    train_top1: float
-    """On augmented photos, 0…1."""
-    val_loss: float
-    val_top1: float
-    """0…1."""
-    learning_rate: float
-    """At the last step."""
-    images_per_second: float
-    seconds: float
-    """Training and evaluation."""
-    best: bool
-    """Whether no earlier epoch had as high a val_top1."""
 
 
 @dataclass(frozen=True, slots=True)

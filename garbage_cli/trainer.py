@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from garbage_cli.batches import BadPhoto, Batch, evaluation_batches, steps_per_epoch, training_batches
+from garbage_cli.batches import Batch, evaluation_batches, steps_per_epoch, training_batches
 from garbage_cli.bundle import LATEST_WEIGHTS
 from garbage_cli.config import TrainConfig
 from garbage_cli.dataset import Dataset
 from garbage_cli.errors import CheckpointError, ConfigError, DatasetError
+from garbage_cli.reports import EpochReport, Finished, Interrupted, LeftOut, Report, Started, StepReport
 from garbage_cli.runs import (
     OPTIMIZER_STATE,
-    EpochReport,
     Progress,
     load_progress,
     move_aside,
@@ -30,7 +30,6 @@ from garbage_cli.runs import (
 )
 from garbage_cli.vendor import choose_device, paddle
 from garbage_cli.zoo import (
-    Fetched,
     Fit,
     build,
     cached_weights,
@@ -41,65 +40,6 @@ from garbage_cli.zoo import (
     read_weights,
     weights_url,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What is about to be trained, once it is known to work."""
-
-    run: Path
-    config: TrainConfig
-    device: str
-    dataset: Dataset
-    fit: Fit | None
-    """How the pretrained weights went in; None from scratch or when resumed."""
-    multipliers_used: bool
-    epoch: int
-    """The epoch that is trained next, from 1."""
-    step: int
-    """Steps of that epoch already done."""
-    moved: Path | None = None
-    """Where an earlier run of this name was moved."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """One optimiser step."""
-
-    epoch: int
-    step: int
-    steps: int
-    loss: float
-    """Mean over the epoch so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Photos that could not be decoded, named once each."""
-
-    photos: tuple[BadPhoto, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Interrupted:
-    """Training was asked to stop; what is done is saved and `resume` goes on from here."""
-
-    run: Path
-    epoch: int
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """All epochs are done."""
-
-    run: Path
-    best_epoch: int
-    best_top1: float
-    seconds: float
-
-
-Report = Started | Fetched | StepReport | EpochReport | LeftOut | Interrupted | Finished
 
 
 @dataclass(slots=True)

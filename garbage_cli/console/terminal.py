@@ -1,0 +1,59 @@
+"""The two streams, and the words that all views share. Data goes to stdout, talk and bars to stderr."""
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from garbage_cli.labels import Label
+
+out = Console(highlight=False, soft_wrap=False)
+err = Console(stderr=True, highlight=False)
+
+WIDE = 100
+"""Columns from which a table has room for kinds in English too."""
+
+
+def show_error(message: str) -> None:
+    """Write one line on stderr."""
+    err.print(Text.assemble(("error: ", "bold red"), " ".join(message.split())), soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """Write a line of talk on stderr."""
+    err.print(escape(message), soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Write one line of JSON on stdout, Chinese unescaped."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)  # noqa: T201 - rich would wrap it
+
+
+def label_text(label: Label) -> Text:
+    """可回收物 Recyclable → 易拉罐 drink can, the bin in its colour."""
+    text = bin_text(label)
+    text.append(" → ")
+    text.append(label.name, "bold")
+    text.append(f" {label.english}" if label.english else "")
+    return text
+
+
+def bin_text(label: Label) -> Text:
+    """The bin as the data set names it, with its English name, in its colour."""
+    if label.bin is None:
+        return Text(label.bin_name or "?")
+    return Text(f"{label.bin_name} {label.bin.english}", style=f"bold {label.bin.colour}")
+
+
+def percent(share: float) -> str:
+    """98.2 %."""
+    return f"{share * 100:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """1:02:03, or 4:05 under an hour."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

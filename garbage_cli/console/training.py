@@ -1,0 +1,131 @@
+"""The view of `train`."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from garbage_cli.console.terminal import duration, err, out, percent, print_json, say
+from garbage_cli.reports import EpochReport, Finished, Interrupted, LeftOut, Report, Started, StepReport
+from garbage_cli.zoo import Fetched
+
+
+class Watch:
+    """A row per epoch and a bar per step, on stderr."""
+
+    def __init__(self) -> None:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+        self._task: TaskID | None = None
+        self._epochs = 0
+
+    def draw(self, reports: Iterable[Report]) -> Finished | Interrupted:
+        """Draw the reports as they come; return the last."""
+        last: Report | None = None
+        with self._progress:
+            for last in reports:
+                self._show(last)
+        assert isinstance(last, Finished | Interrupted)
+        return last
+
+    def _show(self, report: Report) -> None:
+        match report:
+            case Started():
+                self._show_started(report)
+            case Fetched():
+                self._advance("fetching weights", report.done, report.total)
+            case StepReport():
+                text = f"epoch {report.epoch}/{self._epochs} loss {report.loss:.3f}"
+                self._advance(text, report.step, report.steps)
+            case EpochReport():
+                self._show_epoch(report)
+            case LeftOut():
+                for bad in report.photos:
+                    say(f"left out {bad.path}: {bad.reason}")
+
+    def _advance(self, text: str, done: int, total: int | None) -> None:
+        if self._task is None:
+            self._task = self._progress.add_task(text, total=total)
+        self._progress.update(self._task, description=text, completed=done, total=total)
+
+    def _show_started(self, started: Started) -> None:
+        self._epochs = started.config.epochs
+        for line in _introduction(started):
+            say(line)
+        err.print(_HEADER, style="bold")
+
+    def _show_epoch(self, report: EpochReport) -> None:
+        left = (self._epochs - report.epoch) * report.seconds
+        err.print(
+            f"{report.epoch:>5}  {report.train_loss:>10.4f}  {percent(report.train_top1):>11}  "
+            f"{report.val_loss:>8.4f}  {percent(report.val_top1):>9}  {report.images_per_second:>8.1f}  "
+            f"{duration(left):>9}{'  ★' if report.best else ''}",
+        )
+        if self._task is not None:
+            self._progress.reset(self._task)
+
+
+_HEADER = "epoch  train loss  train top-1  val loss  val top-1  images/s  time left"
+
+
+def _introduction(started: Started) -> Iterator[str]:
+    data, config = started.dataset, started.config
+    yield (
+        f"{config.model.name} on {started.device}: {len(data.train)} training and {len(data.val)} validation photos, "
+        f"{len(data.labels)} classes, into {started.run}"
+    )
+    if started.moved:
+        yield f"the earlier run is now {started.moved}"
+    if started.fit:
+        head = f"; the head starts afresh with {len(data.labels)} classes" if started.fit.replaced else ""
+        yield f"weights {config.model.pretrained}: {started.fit.loaded} of {started.fit.total} tensors{head}"
+    if config.model.lr_mult and not started.multipliers_used:
+        yield f"{config.model.name} takes no such learning-rate multipliers: lr_mult is not used"
+    if started.epoch > 1 or started.step:
+        yield f"resumed at epoch {started.epoch}, step {started.step}"
+
+
+def show(last: Finished | Interrupted, *, json: bool) -> bool:
+    """Print where the best weights are and how good they are. Return whether training is done."""
+    if isinstance(last, Interrupted):
+        say(f"saved at epoch {last.epoch}, step {last.step}; go on with the same command and --resume")
+        return False
+    if json:
+        print_json(_as_json(last))
+    else:
+        _show_table(last)
+    return True
+
+
+def _show_table(finished: Finished) -> None:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("best epoch", str(finished.best_epoch))
+    table.add_row("validation top-1", Text(percent(finished.best_top1), "bold"))
+    table.add_row("time", duration(finished.seconds))
+    table.add_row("run folder", str(finished.run))
+    out.print(table)
+
+
+def _as_json(finished: Finished) -> dict[str, Any]:
+    return {
+        "run": str(finished.run),
+        "best_epoch": finished.best_epoch,
+        "val_top1": finished.best_top1,
+        "seconds": round(finished.seconds, 1),
+    }

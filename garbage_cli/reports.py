@@ -1,0 +1,98 @@
+"""What training says of itself as it goes: values that someone else draws.
+
+Knows nothing but their shapes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from garbage_cli.config import TrainConfig
+from garbage_cli.dataset import Dataset
+from garbage_cli.zoo import Fetched, Fit
+
+
+@dataclass(frozen=True, slots=True)
+class BadPhoto:
+    """A photo that could not be decoded and was left out."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """One epoch, trained and evaluated. These are the columns of `results.csv`."""
+
+    epoch: int
+    train_loss: float
+    train_top1: float
+    """On augmented photos, 0…1."""
+    val_loss: float
+    val_top1: float
+    """0…1."""
+    learning_rate: float
+    """At the last step."""
+    images_per_second: float
+    seconds: float
+    """Training and evaluation."""
+    best: bool
+    """Whether no earlier epoch had as high a val_top1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What is about to be trained, once it is known to work."""
+
+    run: Path
+    config: TrainConfig
+    device: str
+    dataset: Dataset
+    fit: Fit | None
+    """How the pretrained weights went in; None from scratch or when resumed."""
+    multipliers_used: bool
+    epoch: int
+    """The epoch that is trained next, from 1."""
+    step: int
+    """Steps of that epoch already done."""
+    moved: Path | None = None
+    """Where an earlier run of this name was moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One optimiser step."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    """Mean over the epoch so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Photos that could not be decoded, named once each."""
+
+    photos: tuple[BadPhoto, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Training was asked to stop; what is done is saved and `resume` goes on from here."""
+
+    run: Path
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """All epochs are done."""
+
+    run: Path
+    best_epoch: int
+    best_top1: float
+    seconds: float
+
+
+Report = Started | Fetched | StepReport | EpochReport | LeftOut | Interrupted | Finished
