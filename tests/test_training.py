@@ -6,8 +6,11 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -283,6 +286,60 @@ def test_ssld_weights_that_cannot_be_fetched_say_where_to_put_the_file(
     assert "ResNet50_vd_ssld_pretrained.pdparams" in str(error.value)
     assert not list((tmp_path / "cache").rglob("*.part"))
     assert not (tmp_path / "output").exists()
+
+
+@contextmanager
+def web_server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    """A web server on this machine for the time of the block."""
+    handler = type("Handler", (BaseHTTPRequestHandler,), {"do_GET": answer, "log_message": lambda *_: None})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_weights_are_fetched_once_from_a_url_and_cached(
+    drawn: Dataset, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked: list[str] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.path)
+        data = (trained / "latest.pdparams").read_bytes()
+        request.send_response(200)
+        request.send_header("content-length", str(len(data)))
+        request.end_headers()
+        request.wfile.write(data)
+
+    with web_server(answer) as url:
+        settings = config(model__pretrained=f"{url}/some/net.pdparams", epochs=1)
+        reports = run(settings, drawn, tmp_path / "output")
+        assert any(isinstance(r, zoo.Fetched) and r.done == r.total for r in reports)
+        assert not any(isinstance(r, zoo.Fetched) for r in run(settings, drawn, tmp_path / "output"))
+    started = next(r for r in reports if isinstance(r, Started))
+    assert started.fit is not None
+    assert started.fit.loaded == started.fit.total
+    assert asked == ["/some/net.pdparams"]
+    assert [p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()] == ["net.pdparams"]
+
+
+def test_a_download_that_breaks_off_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("content-length", "1000000")
+        request.end_headers()
+        request.wfile.write(b"half")
+
+    with web_server(answer) as url, pytest.raises(CheckpointError, match="put the file at"):
+        list(zoo.fetch(f"{url}/net.pdparams"))
+    assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file()] == []
 
 
 # ---- export
