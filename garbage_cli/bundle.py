@@ -44,6 +44,7 @@ class Checkpoint:
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
         """Open a run folder (its best weights), or one .pdparams file inside a run folder."""
+        _check_run_path(path)
         root = path.parent if path.suffix == ".pdparams" else path
         record = read_json(root / RUN_FILE, CheckpointError, hint="is this a folder that `garbage train` wrote?")
         weights = path if path.suffix == ".pdparams" else root / BEST_WEIGHTS
@@ -61,6 +62,19 @@ class Checkpoint:
         """Validation top-1 of the best weights, 0…1, if this is them."""
         best = self.record.get("best") or {}
         return best.get("top1") if self.weights.name == BEST_WEIGHTS else None
+
+
+def _check_run_path(path: Path) -> None:
+    """Say what is wrong with a path that can't be a run before its parts are missed one by one."""
+    if not path.exists():
+        raise CheckpointError(f"no file or folder {path}; name a run folder, or a .pdparams file in one")
+    if path.is_file() and path.suffix != ".pdparams":
+        raise CheckpointError(
+            f"{path} is no run folder; name one that `garbage train` wrote, or a .pdparams file in it"
+        )
+    runs = sorted(each.parent.name for each in path.glob(f"*/{RUN_FILE}")) if path.is_dir() else []
+    if runs and not (path / RUN_FILE).is_file():
+        raise CheckpointError(f"{path} holds the runs {', '.join(runs)}: name one, as in {path / runs[0]}")
 
 
 def latest_run(output: Path) -> Path:
@@ -87,6 +101,8 @@ class ModelBundle:
     @classmethod
     def load(cls, root: Path) -> "ModelBundle":
         """Open and check an inference folder: every file is there, with its size (content: see `file`)."""
+        if root.is_file():
+            raise BundleError(f"{root} is a file; name the folder that `garbage export` wrote")
         if not root.is_dir():
             raise BundleError(f"no folder {root}; make one with: garbage export --out {root}")
         manifest = read_json(root / MANIFEST_FILE, BundleError, hint="is this a folder that `garbage export` wrote?")

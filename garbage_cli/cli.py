@@ -42,6 +42,8 @@ Engine = Annotated[str, typer.Option("--engine", help="auto, openvino, onnxrunti
 
 def main() -> None:
     """Run the command line: an error of ours is one line on stderr and exit code 1; a bug keeps its traceback."""
+    if sys.stdout is None:
+        sys.exit("error: stdout is closed; there is nowhere to write the answer")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # Chinese must not fail where the locale is C
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -93,7 +95,7 @@ def unpack(
     from garbage_cli.console import unpacking as view
     from garbage_cli.dataset import Dataset
 
-    view.watch(extract(archive, out, force=force), archive, out)
+    view.watch(extract(archive, out, force=force, accept=Dataset.load), archive, out)
     view.show(Dataset.load(out), json=json)
 
 

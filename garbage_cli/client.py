@@ -39,7 +39,8 @@ class Client:
         self._concurrency = concurrency
         self._params = {} if top_k is None else {"top_k": str(top_k)}
         # proxies of the environment are respected, but none is asked for the way to this machine itself
-        self._http = httpx.Client(timeout=timeout, trust_env=parts.hostname not in _LOOPBACK)
+        self._local = parts.hostname in _LOOPBACK
+        self._http = httpx.Client(timeout=timeout, trust_env=not self._local)
 
     def __enter__(self) -> "Client":
         return self
@@ -80,7 +81,7 @@ class Client:
 
     def _read(self, reply: "httpx.Response", photo: Photo) -> Prediction:
         value = _json(reply)
-        if reply.status_code == 200 and isinstance(value, dict) and len(value.get("results") or []) == 1:
+        if reply.status_code in (200, 422) and isinstance(value, dict) and len(value.get("results") or []) == 1:
             return prediction_from_json(value["results"][0], image=photo.name)
         said = value.get("error") if isinstance(value, dict) else None
         if reply.status_code == 413:
@@ -95,7 +96,8 @@ class Client:
             try:
                 reply = self._http.request(method, self.url + path, **options)
             except httpx.ConnectError as error:
-                raise ServerError(f"no server at {self.url} ({error}); start one with: garbage serve") from None
+                remedy = "start one with: garbage serve" if self._local else "is the address right, and does it serve?"
+                raise ServerError(f"no server at {self.url} ({error}); {remedy}") from None
             except httpx.TimeoutException:
                 raise ServerError(f"{self.url} did not answer in time; is it overloaded?") from None
             except httpx.HTTPError as error:

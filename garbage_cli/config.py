@@ -5,6 +5,7 @@ Knows the shapes and ranges of settings. Does not know who uses them.
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,18 @@ from typing import Any, Literal
 import yaml
 
 from garbage_cli.errors import ConfigError
+
+
+def _check_range(name: str, value: float, low: float, high: float, *, above: bool = False) -> None:
+    """Refuse what is outside low…high, or equal to `low` if it must be `above` it. NaN is outside of everything."""
+    if not (low < value <= high if above else low <= value <= high):
+        limits = f"{'above' if above else 'at least'} {low:g}" + ("" if math.isinf(high) else f" and at most {high:g}")
+        raise ConfigError(f"{name} is {value:g}; it must be {limits}")
+
+
+def _check_span(name: str, span: tuple[float, float], high: float) -> None:
+    _check_range(f"{name}[0]", span[0], 0, high, above=True)
+    _check_range(f"{name}[1]", span[1], span[0], high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +42,11 @@ class PreprocessConfig:
     """Per channel, of values 0…1 (ImageNet's)."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """Pillow's filter, which averages when it shrinks."""
+
+    def __post_init__(self) -> None:
+        _check_range("preprocess.resize_short", self.resize_short, 1, 4096)
+        for std in self.std:
+            _check_range("preprocess.std", std, 0, math.inf, above=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +78,14 @@ class AugmentConfig:
     erase_aspect: float = 0.3
     """Least height : width of the erased rectangle; the most is its inverse."""
 
+    def __post_init__(self) -> None:
+        _check_range("augment.flip", self.flip, 0, 1)
+        _check_range("augment.erase", self.erase, 0, 1)
+        _check_range("augment.erase_aspect", self.erase_aspect, 0, 1, above=True)
+        _check_span("augment.crop_scale", self.crop_scale, 1)
+        _check_span("augment.crop_ratio", self.crop_ratio, math.inf)
+        _check_span("augment.erase_area", self.erase_area, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class OptimizerConfig:
@@ -72,6 +98,12 @@ class OptimizerConfig:
     """L2, added to the gradient."""
     warmup_epochs: float = 0.0
     """The learning rate rises in a straight line over these, then falls along half a cosine to 0."""
+
+    def __post_init__(self) -> None:
+        _check_range("optimizer.learning_rate", self.learning_rate, 0, 1000, above=True)
+        _check_range("optimizer.momentum", self.momentum, 0, 1)
+        _check_range("optimizer.weight_decay", self.weight_decay, 0, 1)
+        _check_range("optimizer.warmup_epochs", self.warmup_epochs, 0, math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +124,11 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 2), ("workers", 0)):
+        for name, least in (("epochs", 1), ("batch_size", 2), ("workers", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        if self.optimizer.learning_rate <= 0:
-            raise ConfigError(f"optimizer.learning_rate is {self.optimizer.learning_rate}; it must be above 0")
+        if self.seed >= 2**32:
+            raise ConfigError(f"seed is {self.seed}; it must be below {2**32}")
         if not 0 < self.preprocess.crop <= self.preprocess.resize_short:
             raise ConfigError(
                 f"preprocess.crop is {self.preprocess.crop}; it must be from 1 to "
@@ -110,9 +142,11 @@ DEFAULT_CONFIG = "resnet50_vd_ssld_random_erasing"
 def load_train_config(source: str = DEFAULT_CONFIG, overrides: Iterable[tuple[str, object]] = ()) -> TrainConfig:
     """Read a config by name (see `config_names`) or from a YAML file, then set dotted keys: `("model.name", "ViT")`."""
     tree = _read_yaml(_locate(source))
-    for key, value in overrides:
+    config = parse_train_config(tree, where=source)
+    changes = list(overrides)
+    for key, value in changes:
         _set(tree, key, value)
-    return parse_train_config(tree, where=source)
+    return parse_train_config(tree, where="the options") if changes else config
 
 
 def parse_train_config(tree: Mapping[str, Any], *, where: str) -> TrainConfig:

@@ -3,6 +3,7 @@
 Knows labels. Does not know how scores are made or where.
 """
 
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,10 @@ class Photo:
         if isinstance(self.source, bytes):
             return self.source
         try:
-            size = self.source.stat().st_size
+            status = self.source.stat()
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+                raise ImageError("is a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+            size = status.st_size
             if size > max_bytes:
                 raise ImageError(f"{size:,} bytes; the limit is {max_bytes:,}")
             return self.source.read_bytes()

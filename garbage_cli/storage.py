@@ -35,11 +35,23 @@ def staged_file(path: Path) -> Iterator[Path]:
     """Give a temporary sibling of `path` to write; rename it to `path` on success, remove it on failure."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield temporary
+        with _named(path):
+            yield temporary
         _flush_to_disk(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Give an error of the file system that names no file (a full disk) the name of what was being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -54,9 +66,13 @@ def staged_folder(target: Path) -> Iterator[Path]:
     What was there is moved aside first and deleted last, so that a failure at any step leaves it in place.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     try:
-        yield staging
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from None
+    try:
+        with _named(target):
+            yield staging
         staging.chmod(0o777 & ~_umask())
         _swap_in(staging, target)
     finally:

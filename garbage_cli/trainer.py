@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from garbage_cli.batches import Batch, evaluation_batches, steps_per_epoch, training_batches
-from garbage_cli.bundle import LATEST_WEIGHTS
+from garbage_cli.bundle import BEST_WEIGHTS, LATEST_WEIGHTS
 from garbage_cli.config import TrainConfig
 from garbage_cli.dataset import Dataset
 from garbage_cli.errors import CheckpointError, ConfigError, DatasetError
@@ -111,6 +111,8 @@ def _pretrained(network: Any, config: TrainConfig, class_count: int) -> Generato
         url = choice if "://" in choice else weights_url(config.model.name, ssld=choice == "ssld")
         yield from fetch(url)
         path = cached_weights(url)
+    elif "://" in choice:
+        raise CheckpointError(f"--pretrained {choice}: only http:// and https:// addresses are fetched")
     if not path.is_file():
         raise CheckpointError(f"--pretrained {choice}: no such file; use ssld, imagenet, none, a file or a URL")
     return load_pretrained(network, read_weights(path), class_count=class_count, source=str(path))
@@ -131,9 +133,15 @@ def _save(job: _Job, progress: Progress) -> None:
 
 def _restore(job: _Job, record: dict[str, Any]) -> Progress:
     progress, state = load_progress(job.run, record)
-    load_exactly(job.network, read_weights(state / LATEST_WEIGHTS), source=state / LATEST_WEIGHTS)
-    if (state / OPTIMIZER_STATE).is_file():  # there is none before the first step
-        job.optimizer.set_state_dict(read_state(state / OPTIMIZER_STATE))
+    try:
+        load_exactly(job.network, read_weights(state / LATEST_WEIGHTS), source=state / LATEST_WEIGHTS)
+        if (state / OPTIMIZER_STATE).is_file():  # there is none before the first step
+            job.optimizer.set_state_dict(read_state(state / OPTIMIZER_STATE))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}; the run can't go on. Start anew without --resume (this run is then kept beside the new one), "
+            f"from its weights if you like: --pretrained {job.run / BEST_WEIGHTS}"
+        ) from None
     return progress
 
 

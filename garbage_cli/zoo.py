@@ -106,8 +106,8 @@ def read_state(path: Path) -> dict[str, Any]:
         state = _ArrayUnpickler(io.BytesIO(data)).load()
     except CheckpointError as error:
         raise CheckpointError(f"{path} is not safe to load: {error}") from None
-    except Exception as error:  # noqa: BLE001 - damaged pickles raise almost anything
-        raise CheckpointError(f"{path} is not a Paddle weight file, or is damaged: {error}") from None
+    except Exception:  # noqa: BLE001 - damaged pickles raise almost anything, and nothing that helps
+        raise CheckpointError(f"{path} is not a Paddle weight file, or is damaged") from None
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds {type(state).__name__}, not named tensors")
     state.pop("StructuredToParameterName@@", None)

@@ -166,11 +166,30 @@ def test_an_archive_without_lists_is_kept_and_said(garbage: Garbage, tmp_path: P
     assert (tmp_path / "data" / "a.jpg").is_file()
 
 
+def test_force_does_not_replace_a_data_set_by_what_is_none(garbage: Garbage, tmp_path: Path) -> None:
+    good = write_zip(tmp_path / "good.zip", {"0/a.jpg": b"x", **_lists()})
+    wrong = write_zip(tmp_path / "wrong.zip", {"a.jpg": b"x"})
+    data = tmp_path / "data"
+    assert garbage("unpack", good, "--out", data).code == 0
+    result = garbage("unpack", wrong, "--out", data, "--force")
+    assert_one_line(result, "no train.txt in wrong.zip", f"{data} is kept as it was")
+    assert (data / "train.txt").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "good.zip", "wrong.zip"]
+
+
+def test_a_closed_stdout_is_no_success(colour_bundle: Path, photos: Path) -> None:
+    command = [sys.executable, "-m", "garbage_cli", "predict", str(photos / "a red.jpg"), "--model", str(colour_bundle)]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: stdout is closed; there is nowhere to write the answer\n"
+
+
 @pytest.mark.parametrize("command", ["predict", "serve"])
 def test_a_wrong_model_folder(garbage: Garbage, tmp_path: Path, command: str) -> None:
     photo = [save_photo(tmp_path / "red.png", COLOURS["red"])] if command == "predict" else []
     assert_one_line(garbage(command, *photo, "--model", tmp_path / "gone"), "no folder", "gone", "garbage export")
     assert_one_line(garbage(command, *photo, "--model", tmp_path), "garbage.json", "garbage export")
+    assert_one_line(garbage(command, *photo, "--model", __file__), "is a file; name the folder")
     broken = make_colour_bundle(tmp_path / "模 型")
     (broken / "model.onnx").write_bytes(b"")
     assert_one_line(garbage(command, *photo, "--model", broken), "模 型", "model.onnx has 0 bytes", "export it again")
@@ -180,6 +199,12 @@ def test_a_wrong_run_folder(garbage: Garbage, tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     assert_one_line(garbage("export"), "no training run in output", "garbage train")
     assert_one_line(garbage("export", tmp_path), "run.json", "garbage train")
+    assert_one_line(garbage("export", "gone.pdparams"), "no file or folder gone.pdparams")
+    (tmp_path / "img.jpg").write_bytes(b"x")
+    assert_one_line(garbage("export", "img.jpg"), "img.jpg is no run folder")
+    (tmp_path / "runs" / "ResNet50_vd").mkdir(parents=True)
+    (tmp_path / "runs" / "ResNet50_vd" / "run.json").write_text("{}")
+    assert_one_line(garbage("export", "runs"), "holds the runs ResNet50_vd", "runs/ResNet50_vd")
 
 
 def test_a_top_k_larger_than_the_class_count(garbage: Garbage, colour_bundle: Path, photos: Path) -> None:

@@ -46,6 +46,14 @@ def test_overrides_are_yaml_values_at_dotted_keys() -> None:
         ([("epochs", 0)], "epochs is 0; it must be at least 1"),
         ([("preprocess.crop", 512)], "preprocess.crop is 512"),
         ([("optimizer.learning_rate", -1)], "must be above 0"),
+        ([("optimizer.learning_rate", float("nan"))], "learning_rate is nan"),
+        ([("optimizer.momentum", 2)], "optimizer.momentum is 2"),
+        ([("augment.erase", 2)], "augment.erase is 2; it must be at least 0 and at most 1"),
+        ([("augment.flip", -1)], "augment.flip is -1"),
+        ([("augment.crop_scale", [0.5, 0.1])], "augment.crop_scale[1] is 0.1"),
+        ([("preprocess.std", [0, 1, 1])], "preprocess.std is 0"),
+        ([("seed", -1)], "seed is -1"),
+        ([("seed", 99999999999999999999)], "seed is 99999999999999999999; it must be below"),
         ([("epochs.a", 1)], "epochs is a single value"),
         ([("model", "ViT")], "model"),
     ],
@@ -54,6 +62,7 @@ def test_a_wrong_setting_is_named(overrides: list[tuple[str, object]], said: str
     with pytest.raises(ConfigError) as error:
         load_train_config(overrides=overrides)
     assert said in str(error.value)
+    assert "resnet50" not in str(error.value)  # the recipe is not to blame
     assert "\n" not in str(error.value)
 
 

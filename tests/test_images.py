@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -133,6 +134,12 @@ def test_a_missing_file_and_a_folder_are_image_errors(tmp_path: Path) -> None:
     for path in (tmp_path / "gone.jpg", tmp_path):
         with pytest.raises(ImageError):
             Photo.from_path(path).read(max_bytes=1000)
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ImageError, match="not a regular file"):
+        Photo.from_path(tmp_path / "pipe.jpg").read(max_bytes=1000)
 
 
 def test_find_walks_folders_in_order_and_tries_named_files_whatever_their_name(photos: Path) -> None:

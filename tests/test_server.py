@@ -113,6 +113,8 @@ def test_v1_takes_a_raw_body_multipart_files_and_json(server: Server, red: bytes
     assert files["results"][0]["predictions"] == raw["results"][0]["predictions"]
     assert files["results"][1]["error"].startswith("not an image")
     assert sent["results"][0]["predictions"] == raw["results"][0]["predictions"][:1]
+    alone = httpx.post(url, content=b"no photo")
+    assert (alone.status_code, alone.json()["results"][0]["bin"]) == (422, None)
 
 
 def test_v1_top_k_goes_in_the_query(server: Server, red: bytes) -> None:
@@ -148,6 +150,7 @@ def test_health_readiness_greeting_and_schema(server: Server) -> None:
     assert httpx.get(server.url).status_code == httpx.post(server.url).status_code == 200
     assert "/v1/predict" in httpx.get(f"{server.url}/openapi.json").json()["paths"]
     assert httpx.get(f"{server.url}/nowhere").status_code == 404
+    assert httpx.get(f"{server.url}/v1/predict").json()["error"] == "GET /v1/predict: Method Not Allowed"
 
 
 # ---- PaddleHub Serving, generation A
@@ -230,6 +233,36 @@ def test_several_workers_answer_and_one_that_dies_is_replaced(colour_bundle: Pat
             except httpx.TransportError:
                 time.sleep(0.1)
         assert answered > 90
+
+
+def test_workers_do_not_outlive_a_killed_server(colour_bundle: Path) -> None:
+    with serving(colour_bundle, "--workers", 2) as server:
+        server.process.kill()
+        host, port = server.url.removeprefix("http://").split(":")
+        for _ in range(200):
+            try:
+                socket.create_connection((host, int(port)), timeout=5).close()
+            except ConnectionRefusedError:
+                return
+            time.sleep(0.1)
+        pytest.fail("the workers still answer")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_is_exit_code_130_and_no_traceback(colour_bundle: Path, workers: int) -> None:
+    with serving(colour_bundle, "--workers", workers) as server:
+        server.process.send_signal(signal.SIGINT)
+        _, said = server.process.communicate(timeout=30)
+        assert server.process.returncode == 130
+        assert "Traceback" not in said
+
+
+def test_an_address_of_another_machine_is_not_blamed_on_the_port(colour_bundle: Path) -> None:
+    from conftest import run_program
+
+    result = run_program("serve", "--model", colour_bundle, "--host", "192.0.2.1", "--port", 0)
+    assert result.code == 1
+    assert "is --host an address of this machine?" in result.err
 
 
 # ---- the client's bad days

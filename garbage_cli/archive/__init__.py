@@ -5,12 +5,12 @@ Knows archive formats and which member names are safe. Does not know labels or i
 
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from garbage_cli.archive.entry import Entry
-from garbage_cli.errors import ArchiveError
+from garbage_cli.errors import ArchiveError, GarbageError
 from garbage_cli.storage import staged_folder
 
 
@@ -32,11 +32,19 @@ class Limits:
     max_members: int = 2_000_000
 
 
-def extract(path: Path, out: Path, *, force: bool = False, limits: Limits | None = None) -> Iterator[Member]:
+def extract(
+    path: Path,
+    out: Path,
+    *,
+    force: bool = False,
+    limits: Limits | None = None,
+    accept: Callable[[Path], object] = lambda folder: None,
+) -> Iterator[Member]:
     """Extract an archive to the folder `out`, which appears when all of it is there; yield each file.
 
     Raises ArchiveError, and leaves nothing behind, if the archive is damaged, encrypted or too large, or if a
-    member would leave `out` or is no plain file. A folder that exists is replaced only with `force`.
+    member would leave `out` or is no plain file. A folder that exists is replaced only with `force`, and only if
+    `accept`, which is given what was extracted, raises no GarbageError.
     """
     _check_target(path, out, force=force)
     limits = limits or Limits()
@@ -50,6 +58,12 @@ def extract(path: Path, out: Path, *, force: bool = False, limits: Limits | None
             yield Member(entry.name, entry.done() if entry.done else done, total)
         if not done:
             raise ArchiveError(f"{path} holds no file, or only empty ones")
+        if out.exists():
+            try:
+                accept(staging)
+            except GarbageError as error:
+                reason = str(error).replace(str(staging), path.name)
+                raise ArchiveError(f"{reason}; {out} is kept as it was") from None
 
 
 def _check_target(path: Path, out: Path, *, force: bool) -> None:

@@ -24,7 +24,7 @@ def watch(members: Iterable[Member], archive: Path, folder: Path) -> None:
         for member in members:
             count += 1
             progress.update(task, completed=member.done, total=member.total)
-    say(f"{count} files in {folder}")
+    say(f"{count} file{'s' if count != 1 else ''} in {folder}")
 
 
 def show(dataset: Dataset, *, json: bool) -> None:

@@ -4,8 +4,10 @@ The socket is bound before anything is loaded, so that a port in use is said at 
 has its model: until then a client's connection is refused, not left waiting.
 """
 
+import errno
 import functools
 import multiprocessing
+import os
 import signal
 import socket
 import threading
@@ -77,10 +79,10 @@ def _bind(options: ServeOptions) -> socket.socket:
         listener.bind((options.host, options.port))
     except (OSError, OverflowError) as error:
         listener.close()
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ServerError(
-            f"can't serve on {options.host} port {options.port}: {reason}; choose another with --port"
-        ) from None
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        port_taken = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES)
+        remedy = "choose another with --port" if port_taken else "is --host an address of this machine?"
+        raise ServerError(f"can't serve on {options.host} port {options.port}: {reason}; {remedy}") from None
     listener.set_inheritable(True)
     return listener
 
@@ -105,9 +107,20 @@ def _run(options: ServeOptions, listener: socket.socket, loaded: Any) -> None:
         timeout_graceful_shutdown=options.drain_seconds,
     )
     if options.workers > 1:
-        supervisor = Multiprocess(config, [listener])
-        supervisor.run()  # starts another worker for one that dies
+        interrupted = threading.Event()
+
+        class Supervisor(Multiprocess):
+            """Starts another worker for one that dies; remembers that it was Ctrl-C that ended it."""
+
+            def handle_int(self) -> None:
+                interrupted.set()
+                super().handle_int()
+
+        supervisor = Supervisor(config, [listener])
+        supervisor.run()
         started = all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
+        if interrupted.is_set():
+            raise KeyboardInterrupt
     else:
         server = uvicorn.Server(config)
         server.run(sockets=[listener])
@@ -123,5 +136,13 @@ def make_app(options: ServeOptions, loaded: Any) -> Any:
     from garbage_cli.vendor import available_cores
 
     mute_warnings()
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_stop_without, args=(parent,), daemon=True).start()
     threads = max(1, available_cores() // options.workers)
     return create_app(options, threads=threads, on_ready=loaded.release)
+
+
+def _stop_without(parent: Any) -> None:
+    """Stop this worker once its parent is gone: a killed server must not go on with its old model and its port."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

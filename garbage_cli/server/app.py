@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 from garbage_cli import __version__, wire
@@ -41,6 +42,7 @@ def create_app(options: ServeOptions, *, threads: int = 0, on_ready: Callable[[]
 
     app = FastAPI(title="garbage", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(HTTPException, _unknown)
     app.get("/healthz", summary="The process lives")(_healthz)
     app.get("/readyz", summary="The model is loaded and answers")(_readyz)
     app.post("/v1/predict", summary="Classify images", openapi_extra=_PREDICT_BODY)(_v1_predict)
@@ -101,7 +103,8 @@ async def _v1_predict(request: Request) -> Response:
     except RequestError as error:
         return _error(400, str(error))
     value = {"model": desk.predictor.bundle.name, "results": [wire.prediction_to_json(each) for each in predictions]}
-    return Response(wire.dumps(value), media_type=JSON)
+    all_failed = all(each.error for each in predictions)
+    return Response(wire.dumps(value), 422 if all_failed else 200, media_type=JSON)
 
 
 async def _read_v1(request: Request, desk: Desk) -> tuple[list[Photo], int | None]:
@@ -128,7 +131,6 @@ def _numbered(images: tuple[bytes, ...]) -> list[Photo]:
 
 async def _read_multipart(request: Request, body: bytes) -> list[Photo]:
     """Parse a body that was read, and found within the limit, before."""
-    from starlette.exceptions import HTTPException
 
     async def replay() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -180,6 +182,12 @@ def _content_type(request: Request) -> str:
 def _error(status: int, message: str) -> Response:
     headers = {"retry-after": "1"} if status == 503 else None
     return Response(wire.dumps({"error": message}), status, headers, media_type=JSON)
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    """No such route, or not with this method."""
+    assert isinstance(error, HTTPException)
+    return _error(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
 
 
 async def _refused(request: Request, error: Exception) -> Response:
