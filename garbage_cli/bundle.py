@@ -47,7 +47,7 @@ class Checkpoint:
         _check_run_path(path)
         root = path.parent if path.suffix == ".pdparams" else path
         record = read_json(root / RUN_FILE, CheckpointError, hint="is this a folder that `garbage train` wrote?")
-        weights = path if path.suffix == ".pdparams" else root / BEST_WEIGHTS
+        weights = path if path.suffix == ".pdparams" else _best_file(root, record)
         if not weights.is_file():
             raise CheckpointError(f"no {weights.name} in {root}: the run has not finished its first epoch")
         try:
@@ -61,7 +61,13 @@ class Checkpoint:
     def top1(self) -> float | None:
         """Validation top-1 of the best weights, 0…1, if this is them."""
         best = self.record.get("best") or {}
-        return best.get("top1") if self.weights.name == BEST_WEIGHTS else None
+        return best.get("top1") if self.weights.name in (BEST_WEIGHTS, best.get("file")) else None
+
+
+def _best_file(root: Path, record: Mapping[str, Any]) -> Path:
+    """The best weights by the name in `run.json`; the fixed name may be one epoch behind if the run was killed."""
+    named = root / Path(str((record.get("best") or {}).get("file"))).name
+    return named if named.is_file() else root / BEST_WEIGHTS
 
 
 def _check_run_path(path: Path) -> None:
@@ -112,6 +118,7 @@ class ModelBundle:
                 raise BundleError(f"{root} has format {manifest['format']}; this garbage reads format {FORMAT}")
             for name, facts in files.items():
                 _check_size(root / name, facts["bytes"])
+            _check_content(root / DESCRIPTION_FILE, files[DESCRIPTION_FILE]["sha256"])
             return cls(root, *_read_description(root / DESCRIPTION_FILE), files, manifest)
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{root / MANIFEST_FILE} is incomplete ({error!r}); export the model again") from None
@@ -134,8 +141,7 @@ class ModelBundle:
         """Return a file of the bundle after checking its content; raise BundleError if it was altered."""
         if not self.has(name):
             raise BundleError(f"{self.root} holds no {name}; export the model again")
-        if sha256(self.root / name) != self.files[name]["sha256"]:
-            raise BundleError(f"{self.root / name} is not what was exported (SHA-256 differs); export the model again")
+        _check_content(self.root / name, self.files[name]["sha256"])
         return self.root / name
 
     @property
@@ -162,6 +168,11 @@ def _check_size(path: Path, expected: int) -> None:
         raise BundleError(f"{path} is missing; export the model again")
     if (size := path.stat().st_size) != expected:
         raise BundleError(f"{path} has {size:,} bytes, not {expected:,}: damaged or incomplete; export it again")
+
+
+def _check_content(path: Path, expected: str) -> None:
+    if sha256(path) != expected:
+        raise BundleError(f"{path} is not what was exported (SHA-256 differs); export the model again")
 
 
 def _description(name: str, labels: Labels, spec: PreprocessConfig) -> str:

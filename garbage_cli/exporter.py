@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from garbage_cli import __version__
 from garbage_cli.batches import sample_inputs
-from garbage_cli.bundle import ONNX_FILE, PADDLE_PROGRAMS, PADDLE_WEIGHTS, Checkpoint, ModelBundle
+from garbage_cli.bundle import (
+    MANIFEST_FILE,
+    ONNX_FILE,
+    PADDLE_PROGRAMS,
+    PADDLE_WEIGHTS,
+    Checkpoint,
+    ModelBundle,
+    read_json,
+)
 from garbage_cli.dataset import Dataset
 from garbage_cli.engines import NAMES, choose_engine, is_installed, open_engine
 from garbage_cli.errors import BundleError, GarbageError
@@ -91,10 +99,13 @@ def _refuse_foreign_folder(out: Path) -> None:
         return
     if not out.is_dir():
         raise BundleError(f"{out} is a file; choose another --out")
-    known = {"garbage.json", "inference.yml", "inference.json", "inference.pdmodel"}
     names = {path.name for path in out.iterdir()}
-    if names and not names & known:
-        raise BundleError(f"{out} holds something else ({min(names)}); choose another --out")
+    try:
+        ours = {MANIFEST_FILE, *read_json(out / MANIFEST_FILE, BundleError, hint="")["files"]}
+    except (BundleError, KeyError, TypeError):
+        ours = set()
+    if strange := sorted(names - ours):
+        raise BundleError(f"{out} holds something that no export wrote ({strange[0]}); choose another --out")
 
 
 def _network(checkpoint: Checkpoint) -> Any:

@@ -2,12 +2,14 @@
 
 Knows which file holds what, and in which order they are written. Does not know the training loop.
 
-A run folder holds `best_model.pdparams` and `latest.pdparams` (PaddleClas's format), `config.yml`, `results.csv`,
-`state-…/` to go on from, and `run.json`, which is written last and names that state: a process killed at any moment
-leaves the state before or the state after, never a mixture.
+A run folder holds `state-…/` to go on from, `best-….pdparams`, and `run.json`, which names these two and is replaced in
+one step: a process killed at any moment leaves the state before or the state after, never a mixture. After that the
+weights get their fixed names, `best_model.pdparams` and `latest.pdparams` (PaddleClas's format), and `results.csv` is
+written; a resumed run does so again.
 """
 
 import csv
+import hashlib
 import io
 import os
 import platform
@@ -73,13 +75,26 @@ def save(run: Path, progress: Progress, *, network: Any, optimizer: Any, facts: 
         if momentum := optimizer.state_dict():  # empty before the first step
             module.save(momentum, str(staging / OPTIMIZER_STATE))
     if progress.step == 0 and progress.history and progress.history[-1].best:
-        _copy(state / LATEST_WEIGHTS, run / BEST_WEIGHTS)
+        _copy(state / LATEST_WEIGHTS, run / _best_file(progress.history[-1]))
+    write_json(run / RUN_FILE, {**facts, **_progress_record(progress), "state": state.name})
+    publish(run, progress, state)
+
+
+def publish(run: Path, progress: Progress, state: Path) -> None:
+    """Give the weights their fixed names, write the table, and remove what earlier states left."""
+    kept = {state.name}
+    if best := progress.best:
+        kept.add(_best_file(best))
+        _copy(run / _best_file(best), run / BEST_WEIGHTS)
     _copy(state / LATEST_WEIGHTS, run / LATEST_WEIGHTS)
     write_text(run / "results.csv", _csv(progress.history))
-    write_json(run / RUN_FILE, {**facts, **_progress_record(progress), "state": state.name})
-    for old in run.glob("state-*"):
-        if old != state:
-            shutil.rmtree(old, ignore_errors=True)
+    for old in (*run.glob("state-*"), *run.glob(".state-*"), *run.glob("best-*.pdparams")):
+        if old.name not in kept:
+            shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()
+
+
+def _best_file(report: EpochReport) -> str:
+    return f"best-{report.epoch:04d}.pdparams"
 
 
 def run_facts(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
@@ -90,8 +105,19 @@ def run_facts(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
         "data": str(dataset.root.resolve()),
         "photos": {"train": len(dataset.train), "val": len(dataset.val)},
         "labels": list(dataset.labels.texts),
+        "samples": _fingerprint(dataset),
         "versions": {"garbage": __version__, "paddle": paddle("training").__version__} | _python(),
     }
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    """SHA-256 of which photos are in which split under which class, in their order."""
+    lines = [
+        f"{split}\t{os.path.relpath(sample.path, dataset.root)}\t{sample.class_id}\n"
+        for split, samples in (("train", dataset.train), ("val", dataset.val))
+        for sample in samples
+    ]
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def _python() -> dict[str, str]:
@@ -108,7 +134,7 @@ def _progress_record(progress: Progress) -> dict[str, Any]:
     best = progress.best
     return {
         "progress": {key: value for key, value in asdict(progress).items() if key != "history"},
-        "best": {"epoch": best.epoch, "top1": best.val_top1} if best else None,
+        "best": {"epoch": best.epoch, "top1": best.val_top1, "file": _best_file(best)} if best else None,
         "history": [asdict(report) for report in progress.history],
     }
 
@@ -148,9 +174,7 @@ def resumable(run: Path, config: TrainConfig, dataset: Dataset) -> dict[str, Any
     if difference := _first_difference(to_tree(comparable), to_tree(config)):
         key, before, now = difference
         raise ConfigError(f"{run} was trained with {key} {before}, not {now}; resume it with its own settings")
-    if record.get("labels") != list(dataset.labels.texts) or record.get("photos", {}).get("train") != len(
-        dataset.train
-    ):
+    if record.get("labels") != list(dataset.labels.texts) or record.get("samples") != _fingerprint(dataset):
         raise ConfigError(f"{run} was trained on {record.get('data')}; {dataset.root} has other photos or classes")
     return record
 

@@ -84,14 +84,15 @@ def _swap_in(staging: Path, target: Path) -> None:
         staging.rename(target)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-    target.rename(old / target.name)
     try:
+        target.rename(old / target.name)
         staging.rename(target)
-    except OSError:
-        (old / target.name).rename(target)
+    except BaseException:  # Ctrl-C too: what was there goes back before anything is deleted
+        if not target.exists() and (old / target.name).exists():
+            (old / target.name).rename(target)
+        old.rmdir()
         raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -23,6 +23,7 @@ from garbage_cli.runs import (
     Progress,
     load_progress,
     move_aside,
+    publish,
     resumable,
     run_facts,
     save,
@@ -90,6 +91,7 @@ def _begin(
     fit = (yield from _pretrained(network, config, class_count)) if record is None else None
     steps = steps_per_epoch(len(dataset.train), config.batch_size)
     job = _Job(run, config, dataset, network, _optimizer(network, config), steps, run_facts(config, dataset))
+    _check_input(job)
     moved, progress = None, Progress()
     if record is None:
         moved = move_aside(run)
@@ -127,6 +129,21 @@ def _optimizer(network: Any, config: TrainConfig) -> Any:
     )
 
 
+def _check_input(job: _Job) -> None:
+    """Run the network once on nothing: some are built for one input size, and say so in words of their own."""
+    module, crop = paddle("training"), job.config.preprocess.crop
+    job.network.eval()
+    try:
+        with module.no_grad():
+            job.network(module.zeros([1, 3, crop, crop]))
+    except (AssertionError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"{job.config.model.name} can't take inputs of {crop} × {crop} pixels; set preprocess.crop to the size it "
+            f"is made for, mostly 224 ({reason})"
+        ) from None
+
+
 def _save(job: _Job, progress: Progress) -> None:
     save(job.run, progress, network=job.network, optimizer=job.optimizer, facts=job.facts)
 
@@ -137,6 +154,7 @@ def _restore(job: _Job, record: dict[str, Any]) -> Progress:
         load_exactly(job.network, read_weights(state / LATEST_WEIGHTS), source=state / LATEST_WEIGHTS)
         if (state / OPTIMIZER_STATE).is_file():  # there is none before the first step
             job.optimizer.set_state_dict(read_state(state / OPTIMIZER_STATE))
+        publish(job.run, progress, state)
     except CheckpointError as error:
         raise CheckpointError(
             f"{error}; the run can't go on. Start anew without --resume (this run is then kept beside the new one), "

@@ -78,19 +78,67 @@ def _has_multipliers(network: Any) -> bool:
     return any(p.optimize_attr["learning_rate"] != 1.0 for p in network.parameters())
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Admits numpy arrays and plain containers, so that a weight file can't run anything."""
+class _Dtype:
+    """Stands in for numpy.dtype: a plain number type. Numpy's own takes a state that can lie about memory."""
 
-    _ADMITTED = frozenset(
-        (module, name)
-        for core in ("numpy.core", "numpy._core")
-        for module, name in ((f"{core}.multiarray", "_reconstruct"), (f"{core}.multiarray", "scalar"))
-    ) | {("numpy", "ndarray"), ("numpy", "dtype"), ("collections", "OrderedDict"), ("_codecs", "encode")}
+    def __init__(self, name: str, align: bool = False, copy: bool = False) -> None:
+        if name not in _NUMBER_TYPES:
+            raise CheckpointError(f"it holds {name!r} values, and not plain numbers")
+        self.plain: np.dtype[Any] = np.dtype(name)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.plain = self.plain.newbyteorder(">" if state[1] == ">" else "<")
+
+
+class _Array:
+    """Stands in for numpy.ndarray: takes the state that numpy pickles, and checks it against the bytes there are."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.value: NDArray[Any] = np.empty(0, np.float32)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, fortran, raw = state
+        if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
+            raise CheckpointError("it holds an array of something else than numbers")
+        flat = np.frombuffer(raw, dtype.plain)
+        self.value = flat.reshape(shape, order="F" if fortran else "C").astype(dtype.plain.newbyteorder("="))
+
+
+def _scalar(dtype: _Dtype, raw: bytes) -> object:
+    return np.frombuffer(raw, dtype.plain)[0].item()
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    return text.encode("latin-1")
+
+
+_NUMBER_TYPES = frozenset(f"{kind}{size}" for kind in "fiu" for size in (1, 2, 4, 8)) - {"f1"} | {"b1"}
+_STAND_INS: dict[tuple[str, str], Any] = {
+    **{(f"{core}.multiarray", "_reconstruct"): _Array for core in ("numpy.core", "numpy._core")},
+    **{(f"{core}.multiarray", "scalar"): _scalar for core in ("numpy.core", "numpy._core")},
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("collections", "OrderedDict"): dict,
+    ("_codecs", "encode"): _encode,
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Builds arrays and plain containers out of stand-ins of ours: nothing that a weight file names is imported."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ADMITTED:
+        if (module, name) not in _STAND_INS:
             raise CheckpointError(f"it asks for {module}.{name}, which no weight file needs; do not trust it")
-        return super().find_class(module, name)
+        return _STAND_INS[module, name]
+
+
+def _unwrapped(value: Any) -> Any:
+    """Replace the stand-ins by the arrays they hold."""
+    if isinstance(value, _Array):
+        return value.value
+    if isinstance(value, dict):
+        return {key: _unwrapped(item) for key, item in value.items()}
+    return [_unwrapped(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -103,7 +151,7 @@ def read_state(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from None
     try:
-        state = _ArrayUnpickler(io.BytesIO(data)).load()
+        state = _unwrapped(_ArrayUnpickler(io.BytesIO(data)).load())
     except CheckpointError as error:
         raise CheckpointError(f"{path} is not safe to load: {error}") from None
     except Exception:  # noqa: BLE001 - damaged pickles raise almost anything, and nothing that helps
@@ -118,8 +166,10 @@ def read_weights(path: Path) -> Arrays:
     """Read a .pdparams file: name → array."""
     state = read_state(path)
     for name, value in state.items():
-        if not isinstance(value, np.ndarray) or value.dtype.hasobject:
+        if not isinstance(value, np.ndarray):
             raise CheckpointError(f"{path}: {name} is not an array")
+        if not np.isfinite(value).all():
+            raise CheckpointError(f"{path}: {name} holds values that are no numbers; these weights are spoilt")
     if not state:
         raise CheckpointError(f"{path} holds no tensor")
     return state
@@ -131,7 +181,12 @@ def load_exactly(network: Any, weights: Mapping[str, NDArray[Any]], *, source: P
     wrong = [name for name, shape in own.items() if name not in weights or weights[name].shape != shape]
     if wrong:
         raise CheckpointError(f"{source} does not fit the network: {len(wrong)} tensors differ, first {wrong[0]}")
-    network.set_state_dict(dict(weights))
+    network.set_state_dict({name: _as(tensor, weights[name]) for name, tensor in network.state_dict().items()})
+
+
+def _as(tensor: Any, value: NDArray[Any]) -> NDArray[Any]:
+    """The values in the number type that the network has them in."""
+    return value.astype(str(tensor.dtype).rpartition(".")[2])
 
 
 def load_pretrained(network: Any, weights: Mapping[str, NDArray[Any]], *, class_count: int, source: str) -> Fit:
@@ -150,7 +205,12 @@ def load_pretrained(network: Any, weights: Mapping[str, NDArray[Any]], *, class_
             f"{source} does not fit {type(network).__name__}: {len(fitting)} of {len(own)} tensors match; "
             f"first that does not: {strange[0]}"
         )
-    network.set_state_dict({name: fitting.get(name, tensor) for name, tensor in network.state_dict().items()})
+    network.set_state_dict(
+        {
+            name: _as(tensor, fitting[name]) if name in fitting else tensor
+            for name, tensor in network.state_dict().items()
+        }
+    )
     return Fit(len(fitting), len(own), tuple(others))
 
 
@@ -178,7 +238,9 @@ def cached_weights(url: str) -> Path:
     """Return where the weights of a URL lie, or will lie, in the platform's cache folder."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("garbage") / "weights" / Path(urlparse(url).path).name
+    parts = urlparse(url)
+    names = [name for name in parts.path.split("/") if name not in ("", ".", "..")]
+    return user_cache_path("garbage").joinpath("weights", parts.hostname or "", *names)
 
 
 def fetch(url: str) -> Iterator[Fetched]:
@@ -186,11 +248,14 @@ def fetch(url: str) -> Iterator[Fetched]:
 
     Proxies are taken from the environment. Raises CheckpointError that says where to put the file by hand.
     """
-    target = cached_weights(url)
-    if target.is_file():
-        return
     import httpx
 
+    try:
+        target = cached_weights(url)
+    except ValueError as error:
+        raise CheckpointError(f"{url!r} is no address: {error}") from None
+    if target.is_file():
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with (
@@ -200,7 +265,7 @@ def fetch(url: str) -> Iterator[Fetched]:
         ):
             reply.raise_for_status()
             yield from _save(reply, file)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError) as error:  # ImportError: a SOCKS proxy without its package
         raise CheckpointError(
             f"can't fetch {url}: {error}; without a network, put the file at {target}, "
             "or use --pretrained FILE or --pretrained none"

@@ -105,6 +105,14 @@ def test_an_altered_network_is_refused(tmp_path: Path) -> None:
         Predictor.load(root)
 
 
+def test_altered_labels_are_refused(tmp_path: Path) -> None:
+    root = make_colour_bundle(tmp_path / "inference")
+    text = (root / "inference.yml").read_text()
+    (root / "inference.yml").write_text(text.replace("有害垃圾/干电池", "厨余垃圾/干电池"))
+    with pytest.raises(BundleError, match=r"inference\.yml is not what was exported"):
+        ModelBundle.load(root)
+
+
 def test_an_engine_that_is_unknown_or_has_no_network_is_said(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

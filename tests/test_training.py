@@ -124,7 +124,7 @@ def test_resuming_with_other_settings_or_data_is_refused(drawn: Dataset, trained
     with pytest.raises(ConfigError, match=r"optimizer\.learning_rate 0\.00375, not 0\.1"):
         run(config(optimizer__learning_rate=0.1), drawn, trained.parent, resume=True)
     with pytest.raises(ConfigError, match="other photos or classes"):
-        run(config(), replace(drawn, train=drawn.train[1:]), trained.parent, resume=True)
+        run(config(), replace(drawn, val=drawn.val[::-1]), trained.parent, resume=True)
     with pytest.raises(CheckpointError, match="nothing to resume"):
         run(config(), drawn, tmp_path, resume=True)
 
@@ -205,6 +205,8 @@ for _ in train(load_train_config(sys.argv[2]), Dataset.load(Path(sys.argv[1])), 
     arguments = [str(drawn.root), str(trained / "config.yml"), str(tmp_path)]
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, check=False, timeout=200)
     assert done.returncode == -9, done.stderr.decode()
+    with pytest.raises(CheckpointError, match="has not finished its first epoch"):
+        Checkpoint.load(tmp_path / NETWORK)
     assert isinstance(run(config(), drawn, tmp_path, resume=True)[-1], Finished)
     assert_same(weights_of(tmp_path / NETWORK), weights_of(trained))
 
@@ -234,6 +236,55 @@ def test_a_malicious_weight_file_runs_nothing(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match="not safe to load"):
             zoo.read_weights(path)
     assert not (tmp_path / "owned").exists()
+
+
+def test_a_weight_file_cannot_lie_about_memory(tmp_path: Path) -> None:
+    """numpy.dtype takes a pickled state in which raw bytes pass for object pointers: reading those would crash."""
+
+    class Raw:
+        def __init__(self, function: Any, arguments: tuple[Any, ...], state: Any = None) -> None:
+            self.reduced = (function, arguments, state)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return self.reduced
+
+    fields = {"a": (np.dtype("O"), 0)}
+    lie = Raw(np.dtype, ("V8", False, True), (3, "|", None, ("a",), fields, 8, 1, 0))
+    rebuild = np.core.multiarray._reconstruct  # type: ignore[attr-defined]
+    pointers = Raw(rebuild, (np.ndarray, (0,), b"b"), (1, (1,), lie, False, b"\x41" * 8))
+    too_short = Raw(rebuild, (np.ndarray, (0,), b"b"), (1, (1000,), np.dtype("f4"), False, b"\0" * 8))
+    scalar = Raw(np.core.multiarray.scalar, (lie, b"\x41" * 8))
+    for content in (pointers, too_short, scalar, Raw(np.dtype, ("O", False, True))):
+        (tmp_path / "w.pdparams").write_bytes(pickle.dumps({"w": content}, protocol=4))
+        with pytest.raises(CheckpointError):
+            zoo.read_weights(tmp_path / "w.pdparams")
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "i8", "u1", "?"])
+def test_arrays_of_plain_numbers_are_read_as_they_were_written(tmp_path: Path, dtype: str) -> None:
+    value = (np.arange(12).reshape(3, 4) % 2).astype(dtype)
+    for order in ("C", "F"):
+        (tmp_path / "w.pdparams").write_bytes(pickle.dumps({"w": np.asarray(value, order=order)}, protocol=2))  # type: ignore[call-overload]
+        np.testing.assert_array_equal(zoo.read_weights(tmp_path / "w.pdparams")["w"], value)
+
+
+def test_spoilt_weights_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.pdparams").write_bytes(pickle.dumps({"w": np.array([1.0, np.nan])}))
+    with pytest.raises(CheckpointError, match="w holds values that are no numbers"):
+        zoo.read_weights(tmp_path / "w.pdparams")
+
+
+def test_weights_in_another_number_type_are_converted(trained: Path) -> None:
+    network, _ = zoo.build(NETWORK, class_count=8)
+    doubled = {name: value.astype(np.float64) for name, value in weights_of(trained).items()}
+    zoo.load_exactly(network, doubled, source=trained)
+    assert_same({name: tensor.numpy() for name, tensor in network.state_dict().items()}, weights_of(trained))
+
+
+def test_an_input_size_that_a_network_is_not_made_for_is_said(drawn: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"can't take inputs of 32 × 32 pixels"):
+        run(config(model__name="DeiT_tiny_patch16_224"), drawn, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("data", [b"", b"junk", pickle.dumps([1]), pickle.dumps({}), pickle.dumps({"a": "text"})])
@@ -408,8 +459,10 @@ def test_exporting_changes_no_installed_package(trained: Path, tmp_path: Path) -
 
 def test_export_does_not_delete_a_folder_of_something_else(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("five years of work")
-    with pytest.raises(BundleError, match=r"thesis\.txt"):
+    (tmp_path / "inference.yml").write_text("of another tool")
+    with pytest.raises(BundleError, match=r"holds something that no export wrote"):
         next(iter(exporter.export(Checkpoint.load(trained), out=tmp_path)))
+    assert (tmp_path / "thesis.txt").is_file()
 
 
 def test_a_run_that_is_not_there_or_not_whole_is_said(tmp_path: Path, trained: Path) -> None:
