@@ -30,17 +30,18 @@ class Client:
         self, url: str = DEFAULT_URL, *, top_k: int | None = None, timeout: float = 60.0, concurrency: int = 4
     ) -> None:
         """`timeout` is in seconds, of one request; `concurrency` is how many may be under way at once."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ServerError(f"{url!r} is no server address; write it as {DEFAULT_URL}")
+        host = _host(url)
         import httpx
 
         self.url = url.rstrip("/")
         self._concurrency = concurrency
         self._params = {} if top_k is None else {"top_k": str(top_k)}
         # proxies of the environment are respected, but none is asked for the way to this machine itself
-        self._local = parts.hostname in _LOOPBACK
-        self._http = httpx.Client(timeout=timeout, trust_env=not self._local)
+        self._local = host in _LOOPBACK
+        try:
+            self._http = httpx.Client(timeout=timeout, trust_env=not self._local)
+        except (ImportError, ValueError) as error:  # a SOCKS proxy needs a package more, or the variable is no address
+            raise ServerError(f"the proxy that the environment names can't be used: {error}") from None
 
     def __enter__(self) -> "Client":
         return self
@@ -81,8 +82,9 @@ class Client:
 
     def _read(self, reply: "httpx.Response", photo: Photo) -> Prediction:
         value = _json(reply)
-        if reply.status_code in (200, 422) and isinstance(value, dict) and len(value.get("results") or []) == 1:
-            return prediction_from_json(value["results"][0], image=photo.name)
+        results = value.get("results") if isinstance(value, dict) else None
+        if reply.status_code in (200, 422) and isinstance(results, list) and len(results) == 1:
+            return prediction_from_json(results[0], image=photo.name)
         said = value.get("error") if isinstance(value, dict) else None
         if reply.status_code == 413:
             return Prediction(photo.name, error=str(said or "the server finds it too large"))
@@ -106,6 +108,17 @@ class Client:
                 return reply
             time.sleep(0.1 * 2**attempt)
         raise AssertionError("unreachable")
+
+
+def _host(url: str) -> str:
+    """The host of a server address; raise ServerError if it is none."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0):
+            return parts.hostname
+    except ValueError:  # a bracket or port that is none
+        pass
+    raise ServerError(f"{url!r} is no server address; write it as {DEFAULT_URL}")
 
 
 def _json(reply: "httpx.Response") -> Any:

@@ -121,7 +121,7 @@ def _read_list(path: Path, root: Path, labels: Labels) -> Iterator[Sample]:
 
 def _parse_line(line: str, root: Path, labels: Labels, *, where: str) -> Sample:
     """Read `./29/img_1.jpg 29`; the path may hold spaces, so the label is what follows the last one."""
-    name, _, class_text = line.rpartition(" ") if " " in line else line.rpartition("\t")
+    name, _, class_text = line.rpartition("\t" if "\t" in line else " ")
     if not name or not class_text.isascii() or not class_text.isdigit():
         raise DatasetError(f"{where}: {line!r} is not of the form PATH CLASS_NUMBER")
     class_id = int(class_text)

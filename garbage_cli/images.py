@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,9 @@ class ImageLimits:
 
 
 DEFAULT_LIMITS = ImageLimits()
+
+MAX_SIDE = 65_535
+"""Pixels of the longer side: what a JPEG can have."""
 
 
 def mute_warnings() -> None:
@@ -64,6 +67,8 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"more than {limits.max_pixels:,} pixels") from None
+    except MemoryError:
+        raise ImageError("it takes more memory to decode than there is") from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, OverflowError) as error:
         raise ImageError(f"damaged or incomplete image: {error}") from None
 
@@ -92,8 +97,8 @@ def _looks_like(data: bytes) -> str:
 
 def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
     width, height = size
-    if width * height > limits.max_pixels:
-        raise ImageError(f"{width} × {height} pixels; the limit is {limits.max_pixels:,} in all")
+    if max(width, height) > MAX_SIDE or width * height > limits.max_pixels:
+        raise ImageError(f"{width} × {height} pixels; the limit is {limits.max_pixels:,} in all, {MAX_SIDE:,} a side")
 
 
 def _upright(image: "Image") -> "Image":
@@ -111,13 +116,19 @@ def _to_rgb(image: "Image") -> "Image":
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I"):
-        grey = np.asarray(image).astype(np.int64)
-        return Image.fromarray((grey >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
     return image.convert("RGB")
+
+
+def _eight_bits(grey: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+    """Scale whole-number grey to 0…255: 16-bit values by their range, 32-bit ones by what they hold."""
+    if grey.dtype.itemsize == 2 or int(grey.max()) > 255:
+        return (grey >> 8).clip(0, 255).astype(np.uint8)
+    return grey.clip(0, 255).astype(np.uint8)
 
 
 def find(paths: Iterable[Path]) -> Iterator[Path]:

@@ -19,6 +19,9 @@ HUB_FAILED = "101"
 HUB_NO_MODULE = "111"
 HUB_CONTENT_TYPE = "112"
 
+MAX_IMAGES = 256
+"""Images of one request."""
+
 
 class RequestError(ValueError):
     """What is wrong with a request's body, in words for whoever sent it."""
@@ -89,6 +92,8 @@ def parse_predict(value: Mapping[str, Any]) -> PredictRequest:
         raise RequestError('"images" is one string; send a list of base64 strings, also for a single image')
     if not isinstance(images, list) or not images:
         raise RequestError('"images" must be a list of base64 strings, and not empty')
+    if len(images) > MAX_IMAGES:
+        raise RequestError(f'"images" holds {len(images)} images; send at most {MAX_IMAGES} in one request')
     return PredictRequest(tuple(_decode(text, i) for i, text in enumerate(images)), parse_top_k(value.get("top_k")))
 
 

@@ -39,6 +39,10 @@ def test_paths_with_spaces_crlf_and_byte_order_marks_are_read(tmp_path: Path) ->
     assert [sample.path.name for sample in dataset.train] == ["a.jpg", "b b.jpg"]
 
 
+def test_a_tab_may_stand_before_the_class(tmp_path: Path) -> None:
+    assert Dataset.load(make(tmp_path, val="./1/b b.jpg\t1\n")).val[0].path.name == "b b.jpg"
+
+
 def test_a_rule_file_in_gbk_is_read(tmp_path: Path) -> None:
     rule = json.dumps(RULE, ensure_ascii=False).encode("gbk")
     assert Dataset.load(make(tmp_path, garbage_classify_rule__json=rule)).labels[2].name == "鱼骨"

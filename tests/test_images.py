@@ -56,6 +56,12 @@ def test_unusual_modes_become_rgb(image: Image.Image, expected: tuple[int, int, 
     assert np.abs(pixel - expected).max() < 30
 
 
+@pytest.mark.parametrize(("value", "expected"), [(77, 77), (77 * 256, 77)])
+def test_32_bit_grey_is_scaled_by_what_it_holds(value: int, expected: int) -> None:
+    image = Image.fromarray(np.full((4, 4), value, np.int32))
+    assert tuple(decode(encode(image, "TIFF"))[1, 1]) == (expected,) * 3
+
+
 def test_cmyk_becomes_rgb() -> None:
     array = decode(encode(RED.convert("CMYK"), "JPEG"))
     assert np.abs(array[5, 5].astype(int) - (200, 30, 40)).max() < 12
@@ -113,6 +119,11 @@ def png_header(width: int, height: int) -> bytes:
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(size: tuple[int, int]) -> None:
     with pytest.raises(ImageError, match=r"pixels|damaged"):
         decode(png_header(*size))
+
+
+def test_a_strip_longer_than_any_photo_is_refused() -> None:
+    with pytest.raises(ImageError, match="65,535 a side"):
+        decode(png_header(70_000, 3))
 
 
 def test_limits_can_be_set() -> None:

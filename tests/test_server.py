@@ -200,6 +200,28 @@ def test_a_body_over_the_limit_is_refused_before_it_is_sent(server: Server) -> N
     assert httpx.get(f"{server.url}/readyz").status_code == 200
 
 
+def test_a_client_that_hangs_up_leaves_no_traceback_and_takes_no_place(colour_bundle: Path, red: bytes) -> None:
+    with serving(colour_bundle) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        slow = []
+        for _ in range(80):  # more than the places inside
+            connection = socket.create_connection((host, int(port)), timeout=10)
+            connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
+            slow.append(connection)
+        assert httpx.post(f"{server.url}/v1/predict", content=red).status_code == 200
+        for connection in slow:
+            connection.close()
+        assert httpx.post(f"{server.url}/v1/predict", content=red).status_code == 200
+        server.process.terminate()
+        _, said = server.process.communicate(timeout=30)
+    assert said == ""
+
+
+def test_generation_a_names_one_class_unless_asked_for_more(server: Server, red: bytes) -> None:
+    reply = httpx.post(f"{server.url}/predict/clas_system", json={"images": [b64(red)]}).json()
+    assert len(reply["results"][0][0]) == 1
+
+
 def test_sigterm_finishes_what_was_accepted(colour_bundle: Path, tmp_path: Path) -> None:
     photo = save_photo(tmp_path / "large.png", COLOURS["red"], (4000, 4000)).read_bytes()
     with serving(colour_bundle) as server:
@@ -276,7 +298,9 @@ def test_a_dead_server_is_one_clear_line() -> None:
             list(client.predict([Photo("x", b"data")]))
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8866", "ftp://x", "http://", "http:///x"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8866", "ftp://x", "http://", "http:///x", "http://[::1", "http://x:abc"]
+)
 def test_what_is_no_address_is_said(url: str) -> None:
     with pytest.raises(ServerError, match="is no server address"):
         Client(url)

@@ -71,6 +71,7 @@ GOOD = base64.b64encode(b"image").decode()
         ({"images": ["/etc/passwd.jpg"]}, "nothing is fetched"),
         ({"images": [GOOD + "\n "]}, "not valid base64"),
         ({"images": ["图"]}, "not valid base64"),
+        ({"images": [GOOD] * 257}, "at most 256"),
         ({"images": [GOOD], "top_k": 0}, "top_k must be"),
         ({"images": [GOOD], "top_k": True}, "top_k must be"),
         ({"images": [GOOD], "top_k": 1.5}, "top_k must be"),

@@ -6,6 +6,7 @@ Knows archive formats and which member names are safe. Does not know labels or i
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -22,6 +23,10 @@ class Member:
     done: int
     """Bytes so far: extracted ones, or for tar those read of the archive, whose total is known."""
     total: int
+
+
+MAX_DEPTH = 64
+"""Folders within folders that a member's name may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,11 @@ def extract(
     """
     _check_target(path, out, force=force)
     limits = limits or Limits()
-    entries, total = _open(path)
+    with _reading(path):
+        entries, total = _open(path)
     with staged_folder(out) as staging:
         done = 0
-        for number, entry in enumerate(entries, start=1):
+        for number, entry in enumerate(_translated(entries, path), start=1):
             if number > limits.max_members:
                 raise ArchiveError(f"{path} holds more than {limits.max_members:,} files")
             done += _write(entry, staging, archive=path, room=limits.max_bytes - done)
@@ -87,15 +93,33 @@ def _safe(name: str, archive: Path) -> PurePosixPath:
     parts = path.parts
     if path.is_absolute() or ".." in parts or not parts or ":" in parts[0] or "\0" in name:
         raise ArchiveError(f"{archive}: member {name!r} would be written outside the folder; nothing was extracted")
-    if any(len(part.encode()) > 255 for part in parts):
-        raise ArchiveError(f"{archive}: member {name[:60]!r}… has a name of over 255 bytes; nothing was extracted")
+    if len(parts) > MAX_DEPTH or any(len(part.encode(errors="surrogateescape")) > 255 for part in parts):
+        raise ArchiveError(f"{archive}: member {name[:60]!r}… has too long or too deep a name; nothing was extracted")
     return path
 
 
+@contextmanager
+def _reading(archive: Path, member: str = "", writing: list[OSError] | None = None) -> Iterator[None]:
+    """Turn whatever the libraries raise over a damaged archive into ArchiveError; errors of `writing` pass as they are.
+
+    The libraries' own lists of what they raise are not complete: mutated archives gave ValueError, IndexError,
+    UnicodeDecodeError and more.
+    """
+    try:
+        yield
+    except GarbageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - see above
+        if writing:
+            raise writing[0] from None
+        where = f"{archive}: member {member!r} is damaged" if member else f"{archive} is damaged or incomplete"
+        raise ArchiveError(f"{where}: {' '.join(str(error).split())}; download it again") from None
+
+
 def _write(entry: Entry, folder: Path, *, archive: Path, room: int) -> int:
-    """Pour one entry into its file; return its size. Reading errors become ArchiveError, writing errors pass."""
+    """Pour one entry into its file; return its size."""
     target = folder / _safe(entry.name, archive)
-    written = 0
+    written, failed = 0, list[OSError]()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         file = target.open("xb")
@@ -106,32 +130,41 @@ def _write(entry: Entry, folder: Path, *, archive: Path, room: int) -> int:
         def sink(piece: bytes) -> None:
             nonlocal written
             written += len(piece)
-            if written > room:
-                raise ArchiveError(f"{archive} unfolds into more than the limit; nothing was extracted")
-            file.write(piece)
+            _check_room(written, room, archive)
+            try:
+                file.write(piece)
+            except OSError as error:
+                failed.append(error)
+                raise
 
         if entry.copy_of:
-            _copy(folder / _safe(entry.copy_of, archive), target, archive=archive)
-            return target.stat().st_size
-        try:
+            return _copy(folder / _safe(entry.copy_of, archive), target, archive=archive, room=room)
+        with _reading(archive, entry.name, failed):
             entry.pour(sink)
-        except _damage() as error:
-            reason = " ".join(str(error).split())
-            raise ArchiveError(f"{archive}: member {entry.name!r} is damaged: {reason}; download it again") from None
     return written
 
 
-def _copy(source: Path, target: Path, *, archive: Path) -> None:
-    """Only files that were extracted before can be copied: there are no links among them."""
-    if not source.is_file():
+def _check_room(size: int, room: int, archive: Path) -> None:
+    if size > room:
+        raise ArchiveError(f"{archive} unfolds into more than the limit; nothing was extracted")
+
+
+def _copy(source: Path, target: Path, *, archive: Path, room: int) -> int:
+    """Copy a member that was extracted before: there are no links among those."""
+    if not source.is_file() or source == target:
         raise ArchiveError(f"{archive}: member {target.name!r} repeats {source.name!r}, which is not there")
+    _check_room(source.stat().st_size, room, archive)
     shutil.copyfile(source, target)
+    return target.stat().st_size
 
 
-def _damage() -> tuple[type[Exception], ...]:
-    from garbage_cli.archive import rar, ziptar
-
-    return (*rar.DAMAGE, *ziptar.DAMAGE)
+def _translated(entries: Iterator[Entry], archive: Path) -> Iterator[Entry]:
+    while True:
+        with _reading(archive):
+            entry = next(entries, None)
+        if entry is None:
+            return
+        yield entry
 
 
 def _open(path: Path) -> tuple[Iterator[Entry], int]:

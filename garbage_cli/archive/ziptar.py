@@ -57,10 +57,28 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
     return info.filename
 
 
+class _TarInfo(tarfile.TarInfo):
+    """Refuses the records that carry long names once they are larger than any name: tarfile reads them whole."""
+
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _NAME_RECORDS and self.size > 1 << 20:
+            raise ArchiveError(f"{tarfile_.name!s}: a record of {self.size:,} bytes for a name; nothing was extracted")
+        return super()._proc_member(tarfile_)  # type: ignore[misc, no-any-return]
+
+
+_NAME_RECORDS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+
 def is_tar(path: Path) -> bool:
     """Say whether a file is a tar archive, plain or compressed in a way this Python reads."""
     try:
-        with tarfile.open(path):
+        with tarfile.open(path, tarinfo=_TarInfo):
             return True
     except (*DAMAGE, OSError):
         return False
@@ -68,13 +86,35 @@ def is_tar(path: Path) -> bool:
 
 def tar_entries(path: Path) -> Iterator[Entry]:
     """Yield the files of a tar archive; their progress is the position in the archive file."""
-    with path.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as archive:
-        while member := _next_member(archive, path):
+    with path.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*", tarinfo=_TarInfo) as archive:
+        while member := archive.next():
             if member.isdir():
                 continue
+            name = _tar_name(member)
             if not member.isreg():
-                raise ArchiveError(f"{path}: member {member.name!r} is a link or device; nothing was extracted")
-            yield Entry(member.name, _pourer(partial(_content, archive, member)), done=raw.tell)
+                raise ArchiveError(f"{path}: member {name!r} is a link or device; nothing was extracted")
+            yield Entry(name, _pourer(partial(_content, archive, member)), done=raw.tell)
+        _check_end(archive, path)
+
+
+def _tar_name(member: tarfile.TarInfo) -> str:
+    """The name as it was meant: bytes that are no UTF-8 were written by Windows, in GBK."""
+    try:
+        member.name.encode()
+    except UnicodeEncodeError:
+        return member.name.encode(errors="surrogateescape").decode("gb18030", errors="replace")
+    return member.name
+
+
+def _check_end(archive: tarfile.TarFile, path: Path) -> None:
+    """A whole archive ends in zeros; tarfile takes a damaged header, or a cut between members, for the end."""
+    content = archive.fileobj
+    assert content is not None
+    content.seek(archive.offset)
+    if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise ArchiveError(f"{path} is damaged or incomplete: it breaks off between two members; download it again")
+    while content.read(1 << 20):  # to the end, where compressed streams keep their check sum
+        pass
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

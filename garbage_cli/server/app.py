@@ -1,6 +1,7 @@
 """The ASGI application of one worker: routes around a desk.
 
-The event loop only moves bytes: parsing, decoding and inference run in threads.
+The event loop moves bytes and takes multipart bodies apart; JSON is parsed, and photos are decoded and inferred, in
+threads.
 """
 
 import time
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from garbage_cli import __version__, wire
@@ -43,6 +45,7 @@ def create_app(options: ServeOptions, *, threads: int = 0, on_ready: Callable[[]
     app = FastAPI(title="garbage", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _unknown)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.get("/healthz", summary="The process lives")(_healthz)
     app.get("/readyz", summary="The model is loaded and answers")(_readyz)
     app.post("/v1/predict", summary="Classify images", openapi_extra=_PREDICT_BODY)(_v1_predict)
@@ -97,8 +100,9 @@ async def _v1_predict(request: Request) -> Response:
     """Photos as a raw body, as multipart files, or as JSON `{"images": [base64, …], "top_k": n}`."""
     desk = _desk(request)
     try:
+        body = await desk.read_body(request)
         async with desk.admitted():
-            photos, top_k = await _read_v1(request, desk)
+            photos, top_k = await _read_v1(request, desk, body)
             predictions = await desk.answer(photos, top_k)
     except RequestError as error:
         return _error(400, str(error))
@@ -107,8 +111,7 @@ async def _v1_predict(request: Request) -> Response:
     return Response(wire.dumps(value), 422 if all_failed else 200, media_type=JSON)
 
 
-async def _read_v1(request: Request, desk: Desk) -> tuple[list[Photo], int | None]:
-    body = await desk.read_body(request)
+async def _read_v1(request: Request, desk: Desk, body: bytes) -> tuple[list[Photo], int | None]:
     top_k = wire.parse_top_k(request.query_params.get("top_k"))
     content_type = _content_type(request)
     if content_type == JSON:
@@ -136,7 +139,7 @@ async def _read_multipart(request: Request, body: bytes) -> list[Photo]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     try:
-        async with Request(request.scope, replay).form(max_files=1000, max_part_size=len(body) or 1) as form:
+        async with Request(request.scope, replay).form(max_files=wire.MAX_IMAGES, max_part_size=len(body) or 1) as form:
             files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
             photos = [Photo(file.filename or f"images[{i}]", await file.read()) for i, file in enumerate(files)]
     except HTTPException as error:
@@ -154,9 +157,10 @@ async def _hub_predict(request: Request, module: str) -> Response:
         return _hub(status=HUB_CONTENT_TYPE, msg="The content-type must be application/json")
     desk, begun = _desk(request), time.perf_counter()
     try:
+        body = await desk.read_body(request)
         async with desk.admitted():
-            parsed = await desk.run(_parse_predict, await desk.read_body(request))
-            predictions = await desk.answer(_numbered(parsed.images), parsed.top_k)
+            parsed = await desk.run(_parse_predict, body)
+            predictions = await desk.answer(_numbered(parsed.images), parsed.top_k or desk.hub_top_k)
     except RequestError as error:
         return _hub(status=HUB_FAILED, msg=str(error))
     if failed := next((each for each in predictions if each.error), None):
@@ -182,6 +186,11 @@ def _content_type(request: Request) -> str:
 def _error(status: int, message: str) -> Response:
     headers = {"retry-after": "1"} if status == 503 else None
     return Response(wire.dumps({"error": message}), status, headers, media_type=JSON)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """The client hung up before its body was here; nobody reads this."""
+    return Response(status_code=499)
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

@@ -36,6 +36,8 @@ class Desk:
     def __init__(self, predictor: Predictor, options: ServeOptions) -> None:
         self.predictor = predictor
         self._options = options
+        self.hub_top_k = options.top_k or 1
+        """PaddleClas's modules name one class unless they are asked for more."""
         self._inside = 0
         # one photo is inferred at a time; the other threads decode meanwhile
         self._pool = ThreadPoolExecutor(max(2, available_cores()))
@@ -61,6 +63,13 @@ class Desk:
         declared = request.headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > limit:
             raise Refused(413, f"the body has {declared} bytes; the limit is {limit}")
+        try:
+            return await asyncio.wait_for(self._collect(request), self._options.read_seconds)
+        except (asyncio.TimeoutError, TimeoutError):
+            raise Refused(408, f"the body did not come within {self._options.read_seconds} seconds") from None
+
+    async def _collect(self, request: Request) -> bytes:
+        limit = self._options.max_body
         pieces, size = [], 0
         async for piece in request.stream():
             size += len(piece)

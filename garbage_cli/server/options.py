@@ -20,5 +20,7 @@ class ServeOptions:
     """Bytes of one request."""
     queue: int = 64
     """Requests a worker holds at once; one more is answered 503."""
+    read_seconds: int = 60
+    """How long a request's body may take to come."""
     drain_seconds: int = 30
     """How long a stopping worker may take to finish what it has accepted."""
