@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import onnx
 import pytest
@@ -17,6 +18,9 @@ from garbage_cli.config import PreprocessConfig
 from garbage_cli.dataset import Dataset
 from garbage_cli.labels import Labels
 from garbage_cli.sample import write_archive
+
+hypothesis.settings.register_profile("steady", deadline=None)  # machines are noisy
+hypothesis.settings.load_profile("steady")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

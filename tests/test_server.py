@@ -1,6 +1,7 @@
 """The real server as a program of its own, spoken to over a real socket."""
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -223,7 +224,7 @@ def test_generation_a_names_one_class_unless_asked_for_more(server: Server, red:
 
 
 def test_sigterm_finishes_what_was_accepted(colour_bundle: Path, tmp_path: Path) -> None:
-    photo = save_photo(tmp_path / "large.png", COLOURS["red"], (4000, 4000)).read_bytes()
+    photo = save_photo(tmp_path / "large.png", COLOURS["red"], (6000, 6000)).read_bytes()
     with serving(colour_bundle) as server:
         codes: list[int] = []
 
@@ -233,7 +234,7 @@ def test_sigterm_finishes_what_was_accepted(colour_bundle: Path, tmp_path: Path)
         threads = [threading.Thread(target=ask) for _ in range(6)]
         for thread in threads:
             thread.start()
-        time.sleep(0.15)
+        time.sleep(0.5)
         server.process.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join()
@@ -241,13 +242,24 @@ def test_sigterm_finishes_what_was_accepted(colour_bundle: Path, tmp_path: Path)
     assert codes == [200] * 6
 
 
+def workers_of(parent: int) -> list[int]:
+    """The server's child processes that were spawned to serve, read from /proc."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            status = dict(
+                line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line
+            )
+            if status["PPid"] == str(parent) and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
 def test_several_workers_answer_and_one_that_dies_is_replaced(colour_bundle: Path, red: bytes) -> None:
     with serving(colour_bundle, "--workers", 2) as server:
-        children = subprocess.run(
-            ["pgrep", "-P", str(server.process.pid), "-f", "spawn_main"], capture_output=True, text=True, check=True
-        ).stdout.split()
+        children = workers_of(server.process.pid)
         assert len(children) == 2
-        os.kill(int(children[0]), signal.SIGKILL)
+        os.kill(children[0], signal.SIGKILL)
         answered = 0
         for _ in range(100):
             try:

@@ -14,9 +14,6 @@ import rarfile
 from garbage_cli.archive.entry import Entry, Sink
 from garbage_cli.errors import ArchiveError
 
-DAMAGE = (rarfile.Error,)
-"""What rarfile raises over a damaged member."""
-
 _HARD_LINK, _FILE_COPY = 4, 5
 _CHANGE_VOLUME, _PROCESS_DATA, _CHANGE_VOLUME_WIDE = 0, 1, 3
 _GO_ON, _STOP = 1, -1

@@ -13,9 +13,6 @@ from typing import IO
 from garbage_cli.archive.entry import Entry, Sink
 from garbage_cli.errors import ArchiveError
 
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
-"""What these libraries raise over a damaged member."""
-
 
 def zip_entries(path: Path) -> Iterator[Entry]:
     """Yield the files of a zip archive."""
@@ -80,7 +77,7 @@ def is_tar(path: Path) -> bool:
     try:
         with tarfile.open(path, tarinfo=_TarInfo):
             return True
-    except (*DAMAGE, OSError):
+    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError):
         return False
 
 
@@ -121,13 +118,6 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     content = archive.extractfile(member)
     assert content is not None  # a regular file has one
     return content
-
-
-def _next_member(archive: tarfile.TarFile, path: Path) -> tarfile.TarInfo | None:
-    try:
-        return archive.next()
-    except (*DAMAGE, OSError) as error:
-        raise ArchiveError(f"{path} is damaged or incomplete: {error}; download it again") from None
 
 
 def _pourer(opener: Callable[[], IO[bytes]]) -> Callable[[Sink], None]:
