@@ -13,6 +13,11 @@
 A message says what is wrong, the value, and what to do next. `cli.main` is the one place that shows it.
 """
 
+from typing import Literal
+
+ImageFault = Literal["unreadable", "empty", "not-an-image", "truncated", "damaged", "enormous"]
+"""What can be wrong with a photo's bytes: no access; none; another format; cut off; undecodable; beyond a limit."""
+
 
 class GarbageError(Exception):
     """Something the person at the keyboard can put right."""
@@ -40,6 +45,10 @@ class BundleError(GarbageError):
 
 class ImageError(GarbageError):
     """Bytes that are not a photo we can use."""
+
+    def __init__(self, message: str, *, fault: ImageFault = "damaged") -> None:
+        super().__init__(message)
+        self.fault: ImageFault = fault
 
 
 class ServerError(GarbageError):

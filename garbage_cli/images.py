@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from garbage_cli.errors import ImageError
+from garbage_cli.errors import ImageError, ImageFault
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,31 +46,62 @@ def mute_warnings() -> None:
     warnings.filterwarnings("ignore", module="PIL")
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A photo as training and serving see it, and what its file was."""
+
+    image: "Image"
+    """Upright, RGB."""
+    format: str
+    """Pillow's name of the file format."""
+    mode: str
+    """Pillow's name of the pixels as stored: RGB, CMYK, P, RGBA, I;16 …"""
+    orientation: int
+    """EXIF's number, 1 to 8; 1 is upright."""
+
+
 def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
     """Decode to RGB, uint8, shape (height, width, 3), turned upright by its EXIF orientation.
 
     The first frame of an animation counts; transparency is laid on white; 16-bit grey is scaled to 8.
     Raises ImageError, which says what the bytes are if they are not a photo.
     """
+    return np.asarray(open_photo(data, limits).image)
+
+
+def open_photo(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Decoded:
+    """Decode as `decode` does, to a Pillow image, with what is known of the file."""
     if not data:
-        raise ImageError("the file is empty")
+        raise ImageError("the file is empty", fault="empty")
     if len(data) > limits.max_bytes:
-        raise ImageError(f"{len(data):,} bytes; the limit is {limits.max_bytes:,}")
+        raise ImageError(f"{len(data):,} bytes; the limit is {limits.max_bytes:,}", fault="enormous")
     from PIL import Image
 
     try:
         with _open(data) as image:
             _check_size(image.size, limits)
             image.load()
-            return np.asarray(_to_rgb(_upright(image)))
+            mode, orientation = image.mode, _orientation(image)
+            return Decoded(_to_rgb(_upright(image, orientation)), image.format or "", mode, orientation)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(f"more than {limits.max_pixels:,} pixels") from None
+        raise ImageError(f"more than {limits.max_pixels:,} pixels", fault="enormous") from None
     except MemoryError:
-        raise ImageError("it takes more memory to decode than there is") from None
+        raise ImageError("it takes more memory to decode than there is", fault="enormous") from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, OverflowError) as error:
-        raise ImageError(f"damaged or incomplete image: {error}") from None
+        fault: ImageFault = "truncated" if _breaks_off(data, str(error)) else "damaged"
+        raise ImageError(f"damaged or incomplete image: {error}", fault=fault) from None
+
+
+def is_animated(data: bytes) -> bool:
+    """Say whether a file that `open_photo` reads holds more than one frame or page; read no more than two."""
+    try:
+        with _open(data) as image:
+            image.seek(1)
+            return True
+    except Exception:  # noqa: BLE001 - no second frame, or one that is damaged: the first is what counts
+        return False
 
 
 def _open(data: bytes) -> "Image":
@@ -79,7 +110,25 @@ def _open(data: bytes) -> "Image":
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        raise ImageError(f"not an image we read ({_looks_like(data)}); use JPEG, PNG, WebP or BMP") from None
+        message = f"not an image we read ({_looks_like(data)}); use JPEG, PNG, WebP or BMP"
+        raise ImageError(message, fault="truncated" if _begins_like_a_photo(data) else "not-an-image") from None
+
+
+def _begins_like_a_photo(data: bytes) -> bool:
+    """Whether the first bytes are those of a format we read: too few of them then."""
+    riff_webp = data[:4] == b"RIFF" and data[8:12] in (b"WEBP", b"")
+    return riff_webp or data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*"))
+
+
+def _breaks_off(data: bytes, reason: str) -> bool:
+    """Whether a photo that can't be decoded lacks its end, as far as its format shows."""
+    if data[:4] == b"RIFF":
+        return len(data) < int.from_bytes(data[4:8], "little") + 8
+    if data[:2] == b"BM":
+        return len(data) < int.from_bytes(data[2:6], "little")
+    if data[:4] == b"\x89PNG":
+        return b"IEND" not in data[-16:]
+    return "truncat" in reason.lower() or not reason or (data[:4] == b"GIF8" and not data.endswith(b";"))
 
 
 def _looks_like(data: bytes) -> str:
@@ -98,16 +147,32 @@ def _looks_like(data: bytes) -> str:
 def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
     width, height = size
     if max(width, height) > MAX_SIDE or width * height > limits.max_pixels:
-        raise ImageError(f"{width} × {height} pixels; the limit is {limits.max_pixels:,} in all, {MAX_SIDE:,} a side")
+        message = f"{width} × {height} pixels; the limit is {limits.max_pixels:,} in all, {MAX_SIDE:,} a side"
+        raise ImageError(message, fault="enormous")
 
 
-def _upright(image: "Image") -> "Image":
-    from PIL import ImageOps
-
+def _orientation(image: "Image") -> int:
     try:
-        return ImageOps.exif_transpose(image) or image
+        orientation = image.getexif().get(0x0112, 1)
     except Exception:  # noqa: BLE001 - a broken EXIF block raises almost anything, and the pixels are fine
-        return image
+        return 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def _upright(image: "Image", orientation: int) -> "Image":
+    """Undo the rotation that EXIF notes. An upright photo is not copied, as Pillow's own function would."""
+    from PIL.Image import Transpose
+
+    undo = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return image.transpose(undo[orientation]) if orientation in undo else image
 
 
 def _to_rgb(image: "Image") -> "Image":

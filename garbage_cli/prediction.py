@@ -32,13 +32,14 @@ class Photo:
         try:
             status = self.source.stat()
             if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-                raise ImageError("is a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+                what = "is a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+                raise ImageError(what, fault="unreadable")
             size = status.st_size
             if size > max_bytes:
-                raise ImageError(f"{size:,} bytes; the limit is {max_bytes:,}")
+                raise ImageError(f"{size:,} bytes; the limit is {max_bytes:,}", fault="enormous")
             return self.source.read_bytes()
         except OSError as error:
-            raise ImageError(error.strerror or str(error)) from None
+            raise ImageError(error.strerror or str(error), fault="unreadable") from None
 
 
 @dataclass(frozen=True, slots=True)

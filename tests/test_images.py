@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from garbage_cli.errors import ImageError
-from garbage_cli.images import ImageLimits, decode, find
+from garbage_cli.images import ImageLimits, decode, find, is_animated
 from garbage_cli.prediction import Photo
 
 
@@ -156,3 +156,40 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
 def test_find_walks_folders_in_order_and_tries_named_files_whatever_their_name(photos: Path) -> None:
     found = [path.relative_to(photos).as_posix() for path in find([photos, photos / "notes.txt"])]
     assert found == ["a red.jpg", "broken.jpg", "绿 色.png", "deep/blue.webp", "notes.txt"]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_rotation_is_undone_as_pillow_undoes_it(orientation: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 9, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(Image.fromarray(pixels), "PNG", exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert np.array_equal(decode(data), np.asarray(upright))
+
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("part", [0.05, 0.5, 0.97])
+def test_a_photo_that_breaks_off_is_told_from_one_that_is_damaged(format_: str, part: float) -> None:
+    data = encode(NOISE, format_)
+    with pytest.raises(ImageError) as caught:
+        decode(data[: int(len(data) * part)])
+    assert caught.value.fault == "truncated"
+
+
+def test_damage_in_the_midst_is_not_called_truncated() -> None:
+    data = bytearray(encode(NOISE, "PNG"))
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(ImageError) as caught:
+        decode(bytes(data))
+    assert caught.value.fault == "damaged"
+
+
+@pytest.mark.parametrize("format_", ["GIF", "WEBP", "TIFF", "PNG"])
+def test_a_second_frame_makes_an_animation(format_: str) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    assert is_animated(encode(frames[0], format_, save_all=True, append_images=frames[1:]))
+    assert not is_animated(encode(frames[0], format_))
