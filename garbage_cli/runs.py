@@ -9,7 +9,6 @@ written; a resumed run does so again.
 """
 
 import csv
-import hashlib
 import io
 import os
 import platform
@@ -105,19 +104,9 @@ def run_facts(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
         "data": str(dataset.root.resolve()),
         "photos": {"train": len(dataset.train), "val": len(dataset.val)},
         "labels": list(dataset.labels.texts),
-        "samples": _fingerprint(dataset),
+        "samples": dataset.fingerprint(),
         "versions": {"garbage": __version__, "paddle": paddle("training").__version__} | _python(),
     }
-
-
-def _fingerprint(dataset: Dataset) -> str:
-    """SHA-256 of which photos are in which split under which class, in their order."""
-    lines = [
-        f"{split}\t{os.path.relpath(sample.path, dataset.root)}\t{sample.class_id}\n"
-        for split, samples in (("train", dataset.train), ("val", dataset.val))
-        for sample in samples
-    ]
-    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def _python() -> dict[str, str]:
@@ -174,7 +163,7 @@ def resumable(run: Path, config: TrainConfig, dataset: Dataset) -> dict[str, Any
     if difference := _first_difference(to_tree(comparable), to_tree(config)):
         key, before, now = difference
         raise ConfigError(f"{run} was trained with {key} {before}, not {now}; resume it with its own settings")
-    if record.get("labels") != list(dataset.labels.texts) or record.get("samples") != _fingerprint(dataset):
+    if record.get("labels") != list(dataset.labels.texts) or record.get("samples") != dataset.fingerprint():
         raise ConfigError(f"{run} was trained on {record.get('data')}; {dataset.root} has other photos or classes")
     return record
 

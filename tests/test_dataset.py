@@ -1,10 +1,15 @@
 import json
+import os
+import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from garbage_cli.dataset import Dataset
+from garbage_cli.dataset import SPLITS, Dataset
 from garbage_cli.errors import DatasetError
 
 RULE = {"0": "可回收物/易拉罐", "1": "有害垃圾/干电池", "2": "厨余垃圾/鱼骨"}
@@ -60,30 +65,214 @@ def test_the_rule_file_wins_over_labels_txt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("train", "said"),
+    ("line", "kind", "said"),
     [
-        ("./0/a.jpg 7\n", r"train\.txt, line 1: class 7, but the labels name 3 classes"),
-        ("./0/a.jpg 0\n./0/gone.jpg 0\n", r"line 2: no file .*gone\.jpg"),
-        ("./0/a.jpg\n", "line 1: './0/a.jpg' is not of the form"),
-        ("./0/a.jpg zero\n", "not of the form"),
-        ("../../etc/passwd 0\n", "leads out of"),
-        ("/etc/passwd 0\n", "leads out of"),
-        ("\n\n", "lists no photo"),
+        ("./0/a.jpg 7", "unnamed-class", "class 7, but the labels name 3 classes"),
+        ("./0/a.jpg 99999999999999999999", "bad-line", "not of the form"),
+        ("./0/gone.jpg 0", "missing", "no such file"),
+        ("./0/A.JPG 0", "missing", "there is a.jpg"),
+        (f"./0/{'x' * 300}.jpg 0", "missing", "no such file"),
+        ("./0/a\0.jpg 0", "missing", "no such file"),
+        ("./0 0", "missing", "no such file"),
+        ("./0/a.jpg", "bad-line", "not of the form PATH CLASS_NUMBER"),
+        ("./0/a.jpg zero", "bad-line", "not of the form"),
+        ("./0/a.jpg -1", "bad-line", "not of the form"),
+        ("./0/a.jpg ²", "bad-line", "not of the form"),
+        ("../../etc/passwd 0", "outside", "leads out of"),
+        ("/etc/passwd 0", "outside", "leads out of"),
+        ("C:\\photos\\a.jpg 0", "outside", "leads out of"),
+        ("0\\..\\..\\a.jpg 0", "outside", "leads out of"),
     ],
 )
-def test_a_wrong_line_is_named(tmp_path: Path, train: str, said: str) -> None:
-    with pytest.raises(DatasetError, match=said):
-        Dataset.load(make(tmp_path, train=train))
+def test_a_wrong_line_is_named_and_the_others_are_kept(tmp_path: Path, line: str, kind: str, said: str) -> None:
+    dataset = Dataset.load(make(tmp_path, train=f"./0/a.jpg 0\n{line}\n"))
+    assert [sample.path.name for sample in dataset.train] == ["a.jpg"]
+    (problem,) = dataset.problems
+    assert (problem.kind, problem.split, problem.where) == (kind, "train", "train.txt, line 2")
+    assert said in problem.reason
+
+
+def test_a_list_without_a_usable_photo_is_an_error_that_names_the_first_line(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="lists no photo"):
+        Dataset.load(make(tmp_path, train="\n\n"))
+    with pytest.raises(DatasetError, match=r"no training photo that can be used: train\.txt, line 1: './0/x\.jpg'"):
+        Dataset.load(make(tmp_path, train="./0/x.jpg 0\n"))
+
+
+NAMES = st.sampled_from(["./0/a.jpg", "1/b b.jpg", "..", "/", "0/../0/a.jpg", "\\"])
+LINES = st.one_of(st.text(max_size=30), st.builds("{} {}".format, NAMES, st.text("0123456789 ", max_size=4)))
+
+
+@given(
+    st.lists(LINES, max_size=8),
+    st.sampled_from(["utf-8", "utf-8-sig", "gb18030", "utf-16"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+def test_no_list_crashes_and_every_line_is_a_photo_or_a_problem(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], encoding: str, ending: str
+) -> None:
+    root = make(tmp_path_factory.mktemp("lists"))
+    (root / "train.txt").write_bytes(ending.join(["./0/a.jpg 0", *texts]).encode(encoding, errors="replace"))
+    dataset = Dataset.load(root)
+    assert dataset.train[0].path == root / "0" / "a.jpg"
+    assert all(root in sample.path.parents and sample.path.is_file() for sample in dataset.train)
+    inside = [text for text in re.split(r"\r\n|\r|\n", ending.join(texts)) if text.strip()]
+    if encoding != "gb18030":  # what GBK can't hold is replaced, and what it gives may read as UTF-8 by chance
+        assert len(dataset.train) - 1 + len(dataset.problems) == len([text for text in inside if text.strip()])
+
+
+def test_a_list_in_utf_16_is_read(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    (root / "train.txt").write_bytes("./0/a.jpg 0\r\n".encode("utf-16"))
+    assert len(Dataset.load(root).train) == 1
+
+
+@pytest.mark.parametrize("written", ["NFC", "NFD", "gbk"])
+def test_a_chinese_or_accented_name_is_found_however_it_was_written(tmp_path: Path, written: str) -> None:
+    name = "é 垃圾.jpg" if written != "gbk" else "垃圾.jpg"
+    disk = name.encode("gbk") if written == "gbk" else unicodedata.normalize(written, name).encode()
+    root = make(tmp_path, train=f"./0/{name} 0\n")
+    (root / "0" / os.fsdecode(disk)).write_bytes(b"")
+    assert len(Dataset.load(root).train) == 1
+
+
+# ---- layouts
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    return root
+
+
+def shape(dataset: Dataset) -> dict[str, dict[str, int]]:
+    return {split: {s.path.name: s.class_id for s in dataset.split(split)} for split in SPLITS}
+
+
+def test_class_folders_are_numbered_in_the_order_of_their_names(tmp_path: Path) -> None:
+    names = [f"{kind}/{kind[0]}{i}.jpg" for kind in ("glass", "cardboard", "plastic") for i in range(10)]
+    dataset = Dataset.load(touch(tmp_path / "data" / "TrashNet", *names, "__MACOSX/._a.jpg", "docs/readme.md"))
+    assert dataset.layout == "class folders"
+    assert [label.name for label in dataset.labels.items] == ["cardboard", "glass", "plastic"]
+    assert dataset.counts("train") == {0: 8, 1: 8, 2: 8}
+    assert dataset.counts("val") == {0: 2, 1: 2, 2: 2}
+
+
+def test_class_folders_may_stand_in_folders_of_bins_or_name_the_bin(tmp_path: Path) -> None:
+    for root in (
+        touch(tmp_path / "a", "可回收物/易拉罐/1.jpg", "可回收物/纸板箱/2.jpg", "有害垃圾/干电池/3.jpg"),
+        touch(tmp_path / "b", "可回收物_易拉罐/1.jpg", "可回收物_纸板箱/2.jpg", "有害垃圾_干电池/3.jpg"),
+    ):
+        texts = Dataset.load(root).labels.texts
+        assert sorted(texts) == ["可回收物/易拉罐", "可回收物/纸板箱", "有害垃圾/干电池"]
+
+
+def test_numbered_class_folders_keep_their_numbers(tmp_path: Path) -> None:
+    dataset = Dataset.load(touch(tmp_path, "0/a.jpg", "3/b.jpg", "10/c.jpg"))
+    assert len(dataset.labels) == 11
+    assert shape(dataset)["train"] == {"a.jpg": 0, "b.jpg": 3, "c.jpg": 10}
+
+
+def test_a_rule_file_names_numbered_folders_and_labels_named_ones(tmp_path: Path) -> None:
+    root = touch(tmp_path / "a", "0/a.jpg", "2/b.jpg", "7/c.jpg")
+    (root / "garbage_classify_rule.json").write_text(json.dumps(RULE))
+    dataset = Dataset.load(root)
+    assert [dataset.labels[s.class_id].name for s in dataset.train] == ["易拉罐", "鱼骨"]
+    assert [(p.kind, p.where) for p in dataset.problems] == [("unnamed-class", "folder 7")]
+    root = touch(tmp_path / "b", "干电池/a.jpg", "Drink Can/b.jpg", "厨余垃圾_鱼骨/c.jpg")
+    (root / "labels.txt").write_text("\n".join(RULE.values()))
+    assert shape(Dataset.load(root))["train"] == {"a.jpg": 1, "b.jpg": 0, "c.jpg": 2}
+
+
+def test_split_folders_number_classes_over_all_splits(tmp_path: Path) -> None:
+    names = ["Train/b/1.jpg", "Train/c/2.jpg", "valid/a/3.jpg", "valid/c/4.jpg", "test/b/5.jpg"]
+    dataset = Dataset.load(touch(tmp_path, *names))
+    assert dataset.layout == "train and val folders"
+    assert [label.name for label in dataset.labels.items] == ["a", "b", "c"]
+    assert shape(dataset) == {"train": {"1.jpg": 1, "2.jpg": 2}, "val": {"3.jpg": 0, "4.jpg": 2}, "test": {"5.jpg": 1}}
+
+
+def test_an_empty_class_folder_is_a_class_without_photos(tmp_path: Path) -> None:
+    (touch(tmp_path, "a/1.jpg", "c/2.jpg") / "b").mkdir()
+    assert Dataset.load(tmp_path).counts("train") == {0: 1, 1: 0, 2: 1}
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_paddlex_lists_are_read(tmp_path: Path, numbered: bool) -> None:
+    root = touch(tmp_path, "images/1.jpg", "images/2.jpg", "images/3.jpg")
+    (root / "label.txt").write_text("0 易拉罐\n1 干 电池\n" if numbered else "易拉罐\n干 电池\n", encoding="gbk")
+    for name, text in (("train", "images/1.jpg 1"), ("val", "images/2.jpg 0"), ("test", "images/3.jpg 1")):
+        (root / f"{name}.txt").write_text(text)
+    dataset = Dataset.load(root)
+    assert dataset.layout == "PaddleX lists"
+    assert [label.name for label in dataset.labels.items] == ["易拉罐", "干 电池"]
+    assert shape(dataset) == {"train": {"1.jpg": 1}, "val": {"2.jpg": 0}, "test": {"3.jpg": 1}}
+
+
+def test_the_original_release_is_read(tmp_path: Path) -> None:
+    root = touch(tmp_path / "garbage_classify", *[f"train_data/img_{i}.jpg" for i in range(12)], "train_data/odd.jpg")
+    (root / "garbage_classify_rule.json").write_text(json.dumps(RULE))
+    for i in range(12):
+        (root / "train_data" / f"img_{i}.txt").write_bytes(f"\ufeffimg_{i}.jpg, {i % 2}\r\n".encode())
+    (root / "train_data" / "odd.txt").write_text("no label here")
+    (root / "train_data" / "img_99.txt").write_text("img_99.jpg, 1")
+    dataset = Dataset.load(tmp_path)
+    assert dataset.layout == "photos with texts"
+    assert dataset.counts("train") == {0: 5, 1: 5, 2: 0}
+    assert dataset.counts("val") == {0: 1, 1: 1, 2: 0}
+    assert sorted((p.kind, p.where) for p in dataset.problems) == [("bad-line", "odd.txt"), ("missing", "img_99.txt")]
+
+
+def test_several_data_sets_in_one_folder_are_not_guessed_between(tmp_path: Path) -> None:
+    make(tmp_path / "one")
+    make(tmp_path / "two")
+    with pytest.raises(DatasetError, match=r"holds 2 data sets \(one, two…\): name one"):
+        Dataset.load(tmp_path)
+
+
+# ---- a validation split where there is none
+
+
+def test_the_split_that_is_made_is_written_down_and_holds(tmp_path: Path) -> None:
+    touch(tmp_path, *[f"{kind}/{i}.jpg" for kind in "ab" for i in range(10)])
+    first = Dataset.load(tmp_path)
+    said = first.write_split()
+    assert said is not None
+    assert "20% of each class set aside (seed 42), 4 photos" in said
+    assert Dataset.load(tmp_path).val == first.val
+    touch(tmp_path, *[f"a/new {i}.jpg" for i in range(40)])
+    later = Dataset.load(tmp_path)
+    assert later.val == first.val
+    assert len(later.train) == len(first.train) + 40
+    (tmp_path / "validate.split.txt").unlink()
+    assert len(Dataset.load(tmp_path).val) == 12
+
+
+def test_the_split_depends_on_names_alone(tmp_path: Path) -> None:
+    touch(tmp_path / "x", *[f"{kind}/{i}.jpg" for kind in "ab" for i in range(10)])
+    touch(tmp_path / "y", *[f"{kind}/{i}.jpg" for kind in "ab" for i in reversed(range(10))])
+    chosen = [{d.name(s.path) for s in d.val} for d in map(Dataset.load, (tmp_path / "x", tmp_path / "y"))]
+    assert chosen[0] == chosen[1]
+
+
+def test_a_split_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    dataset = Dataset.load(make(tmp_path))
+    assert dataset.write_split() is None
+    assert not (tmp_path / "validate.split.txt").exists()
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="garbage unpack"):
         Dataset.load(tmp_path / "nowhere")
-    with pytest.raises(DatasetError, match=r"no train\.txt"):
+    with pytest.raises(DatasetError, match=r"no data set in .*: no train\.txt"):
         Dataset.load(tmp_path)
     make(tmp_path)
     (tmp_path / "garbage_classify_rule.json").write_text("{")
     with pytest.raises(DatasetError, match=r"rule\.json: not valid JSON, line 1"):
+        Dataset.load(tmp_path)
+    (tmp_path / "garbage_classify_rule.json").write_text("[" * 100_000)
+    with pytest.raises(DatasetError, match=r"rule\.json: "):
         Dataset.load(tmp_path)
     (tmp_path / "garbage_classify_rule.json").unlink()
     with pytest.raises(DatasetError, match="the classes have no names"):

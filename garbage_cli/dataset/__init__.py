@@ -1,0 +1,128 @@
+"""A folder of labelled photos: where its files are, which class each is of, which split it is in.
+
+Knows folder layouts and list files. Does not know archives, image content or Paddle.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from garbage_cli.dataset import cleaned
+from garbage_cli.dataset.layouts import Found, Layout, read
+from garbage_cli.dataset.sample import SPLITS, Problem, ProblemKind, Sample, Split
+from garbage_cli.dataset.splits import SEED, SHARE, SPLIT_FILE, list_text, name_in, set_aside
+from garbage_cli.dataset.text import is_file, read_list, read_text
+from garbage_cli.errors import DatasetError
+from garbage_cli.labels import Labels
+from garbage_cli.storage import write_bytes
+
+__all__ = ["SPLITS", "Dataset", "Layout", "Problem", "ProblemKind", "Sample", "Split", "read_text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Photos in splits, and the classes. What its lists name but nobody could use is in `problems`."""
+
+    root: Path
+    labels: Labels
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    test: tuple[Sample, ...] = ()
+    layout: Layout = "AI Studio lists"
+    problems: tuple[Problem, ...] = ()
+    found: str = ""
+    """Fingerprint of what lies there, before any cleaned list; ties those to it."""
+    split_made: bool = False
+    """Whether the validation photos were set aside by us, for want of a split."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how it was read."""
+
+    @classmethod
+    def load(cls, folder: Path) -> "Dataset":
+        """Read the data set in `folder`, or in the only folder inside it that holds one, whatever its layout.
+
+        A list line that can't be used becomes a Problem. Raises DatasetError for what leaves nothing to use: no known
+        layout, classes without names, lists that hold no photo.
+        """
+        found = read(folder)
+        splits, split_made, notes = _with_validation(found)
+        fingerprint = _fingerprint(found.root, found.labels, splits)
+        clean = cleaned.read(found.root, found.labels, fingerprint=fingerprint)
+        problems = found.problems
+        if isinstance(clean, cleaned.Cleaned):
+            splits, problems = clean.splits, ()
+            notes += (
+                f"using the cleaned lists of {found.root / cleaned.RECORD}, which leave out {clean.left_out} photos; "
+                "delete it to go back to the old ones",
+            )
+        elif clean:
+            notes += (clean,)
+        if not splits["train"]:
+            first = f": {problems[0].where}: {problems[0].path!r}: {problems[0].reason}" if problems else ""
+            raise DatasetError(f"{found.root} has no training photo that can be used{first}")
+        return cls(
+            found.root, found.labels, splits["train"], splits["val"], splits["test"], layout=found.layout,
+            problems=problems, found=fingerprint, split_made=split_made, notes=notes,
+        )  # fmt: skip
+
+    def split(self, split: Split) -> tuple[Sample, ...]:
+        """Return the samples of one split."""
+        return {"train": self.train, "val": self.val, "test": self.test}[split]
+
+    def counts(self, split: Split) -> dict[int, int]:
+        """Return the number of photos per class number, 0 where a split lacks a class."""
+        counter = Counter(sample.class_id for sample in self.split(split))
+        return {label.class_id: counter[label.class_id] for label in self.labels.items}
+
+    def name(self, path: Path) -> str:
+        """Return a photo's path from the root, with slashes."""
+        return name_in(path, self.root)
+
+    def without(self, paths: Collection[Path]) -> "Dataset":
+        """Return the same data set less some photos."""
+        keep = {split: tuple(s for s in self.split(split) if s.path not in paths) for split in SPLITS}
+        return replace(self, train=keep["train"], val=keep["val"], test=keep["test"])
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of which photos are in which split under which class, in their order."""
+        return _fingerprint(self.root, None, {split: self.split(split) for split in SPLITS})
+
+    def write_split(self) -> str | None:
+        """Write down a validation split that was made, once; return a sentence about it, None if there is none."""
+        if not self.split_made:
+            return None
+        path = self.root / SPLIT_FILE
+        said = f"no validation split: {SHARE:.0%} of each class set aside (seed {SEED}), {len(self.val)} photos"
+        if is_file(path):
+            return f"validation photos as in {path}; delete it to have them drawn anew"
+        try:
+            write_bytes(path, list_text(self.val, self.root).encode(errors="surrogateescape"))
+        except OSError as error:
+            return f"{said}; {path} can't be written ({error.strerror}), so a new photo may change the choice"
+        return f"{said}, written to {path}"
+
+
+def _with_validation(found: Found) -> tuple[dict[Split, tuple[Sample, ...]], bool, tuple[str, ...]]:
+    """The splits as they are, or with a part of the training photos set aside where there is no validation split."""
+    if found.splits["val"] or any(problem.split == "val" for problem in found.problems):
+        return found.splits, False, ()
+    train, written = found.splits["train"], found.root / SPLIT_FILE
+    if is_file(written):
+        lines = read_list(written, found.root, found.labels, "val")
+        chosen: Iterable[Path] = frozenset(line.path for line in lines if isinstance(line, Sample))
+    else:
+        chosen = set_aside(train, found.root)
+    val = tuple(sample for sample in train if sample.path in set(chosen))
+    rest = tuple(sample for sample in train if sample.path not in set(chosen))
+    return {**found.splits, "train": rest, "val": val}, True, ()
+
+
+def _fingerprint(root: Path, labels: Labels | None, splits: dict[Split, tuple[Sample, ...]]) -> str:
+    lines = [
+        f"{split}\t{name_in(sample.path, root)}\t{sample.class_id}\n" for split in SPLITS for sample in splits[split]
+    ]
+    if labels:
+        lines += labels.texts
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
