@@ -135,12 +135,12 @@ def class_folders(root: Path) -> dict[str, Path]:
 
 def _has_photo(folder: Path) -> bool:
     """Whether photos lie in the folder itself."""
-    return any(Path(name).suffix.lower() in SUFFIXES and not name.startswith(".") for name in os.listdir(folder))
+    return any(path.suffix.lower() in SUFFIXES and not path.name.startswith(".") for path in folder.iterdir())
 
 
 def _is_empty(folder: Path) -> bool:
     """A folder with nothing in it is a class without photos; one with other things is something else."""
-    return all(name.startswith(".") for name in os.listdir(folder))
+    return all(path.name.startswith(".") for path in folder.iterdir())
 
 
 def _split_folder(root: Path, split: Split) -> Path | None:

@@ -9,6 +9,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from garbage_cli.dataset.sample import Problem, Sample, Split
@@ -125,8 +126,14 @@ def is_file(path: Path) -> bool:
 def _near(path: Path) -> str:
     """A hint at a file whose name differs in case only: lists from Windows."""
     try:
-        names = os.listdir(path.parent)
+        names = _names(path.parent, path.parent.stat().st_mtime_ns)
     except (OSError, ValueError):
         return ""
-    same = [name for name in names if name.casefold() == path.name.casefold()]
-    return f"; there is {same[0]}" if same else ""
+    same = names.get(path.name.casefold())
+    return f"; there is {same}" if same else ""
+
+
+@lru_cache(maxsize=64)
+def _names(folder: Path, changed: int) -> dict[str, str]:
+    """The names in a folder by their case-folded form; read once for all the lines that point into it."""
+    return {path.name.casefold(): path.name for path in folder.iterdir()}
