@@ -42,10 +42,11 @@ class StepFailed(GarbageError):
 
 
 def run(folder: Path) -> Iterator[Drawn | Begun | Ended]:
-    """Draw a data set into `folder` and run the six commands on it; yield each step. Needs the extra `train`."""
+    """Draw a data set into `folder` and run the commands on it; yield each step. Needs the extra `train`."""
     _prepare(folder)
     yield from write_archive(folder / ARCHIVE)
     yield from _step(folder, "unpack", ARCHIVE, "--force", made="data/")
+    yield from _step(folder, "check", made="check/")
     yield from _step(folder, "train", "--config", "demo", made="output/")
     yield from _step(folder, "export", made="inference/")
     photos = _some_photos(folder)
@@ -62,7 +63,7 @@ def _prepare(folder: Path) -> None:
     """Start from a clean folder, but delete only what an earlier demo made."""
     if folder.exists() and any(folder.iterdir()) and not (folder / ARCHIVE).is_file():
         raise ConfigError(f"{folder} holds something else; name another folder: garbage demo DIR")
-    for name in ("data", "output", "inference"):
+    for name in ("data", "check", "output", "inference"):
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
 

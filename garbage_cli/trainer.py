@@ -74,7 +74,7 @@ def train(
     if len(dataset.train) < 2:
         raise DatasetError(f"{dataset.root} has {len(dataset.train)} training photo; two are the least")
     if not dataset.val:
-        raise DatasetError(f"{dataset.root} has no validation photo that can be used; see: garbage check {dataset.root}")
+        raise DatasetError(f"{dataset.root} has no validation photo; see: garbage check {dataset.root}")
     record = resumable(run, config, dataset) if resume else None
     device = choose_device(config.device)
     module = paddle("training")

@@ -5,6 +5,7 @@ Knows how those packages misbehave at import. Does not know our types.
 
 import contextlib
 import importlib
+import importlib.util
 import io
 import logging
 import os
@@ -44,6 +45,12 @@ def paddle_inference(what: str) -> ModuleType:
 def paddle2onnx(what: str) -> ModuleType:
     """Import the ONNX converter."""
     return _import("paddle2onnx", what=what, package="paddle2onnx", extra="train")
+
+
+def require(what: str, *, module: str, package: str, extra: str) -> None:
+    """Raise MissingExtraError if a module is not installed, without the seconds that importing it takes."""
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtraError(what, package=package, extra=extra)
 
 
 def _settle_environment() -> None:

@@ -5,7 +5,7 @@ Knows folder layouts and list files. Does not know archives, image content or Pa
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,6 +36,10 @@ class Dataset:
     """Fingerprint of what lies there, before any cleaned list; ties those to it."""
     split_made: bool = False
     """Whether the validation photos were set aside by us, for want of a split."""
+    left_out: int = 0
+    """Photos that the cleaned lists, if they are in use, leave out."""
+    lists: tuple[tuple[Split, str], ...] = ()
+    """The list file of each split, where there are any."""
     notes: tuple[str, ...] = ()
     """What a person should know of how it was read."""
 
@@ -47,25 +51,11 @@ class Dataset:
         layout, classes without names, lists that hold no photo.
         """
         found = read(folder)
-        splits, split_made, notes = _with_validation(found)
-        fingerprint = _fingerprint(found.root, found.labels, splits)
-        clean = cleaned.read(found.root, found.labels, fingerprint=fingerprint)
-        problems = found.problems
-        if isinstance(clean, cleaned.Cleaned):
-            splits, problems = clean.splits, ()
-            notes += (
-                f"using the cleaned lists of {found.root / cleaned.RECORD}, which leave out {clean.left_out} photos; "
-                "delete it to go back to the old ones",
-            )
-        elif clean:
-            notes += (clean,)
-        if not splits["train"]:
-            first = f": {problems[0].where}: {problems[0].path!r}: {problems[0].reason}" if problems else ""
+        dataset = _cleaned(_with_validation(_as_found(found)))
+        if not dataset.train:
+            first = f": {p.where}: {p.path!r}: {p.reason}" if (p := next(iter(found.problems), None)) else ""
             raise DatasetError(f"{found.root} has no training photo that can be used{first}")
-        return cls(
-            found.root, found.labels, splits["train"], splits["val"], splits["test"], layout=found.layout,
-            problems=problems, found=fingerprint, split_made=split_made, notes=notes,
-        )  # fmt: skip
+        return dataset
 
     def split(self, split: Split) -> tuple[Sample, ...]:
         """Return the samples of one split."""
@@ -85,9 +75,22 @@ class Dataset:
         keep = {split: tuple(s for s in self.split(split) if s.path not in paths) for split in SPLITS}
         return replace(self, train=keep["train"], val=keep["val"], test=keep["test"])
 
+    def where(self, split: Split, sample: Sample) -> str:
+        """Return the list and line that names a sample; "" where its folder does."""
+        if not sample.line:
+            return ""
+        if self.layout == "photos with texts":
+            return f"{sample.path.stem}.txt"
+        return f"{dict(self.lists)[split]}, line {sample.line}"
+
     def fingerprint(self) -> str:
         """Return the SHA-256 of which photos are in which split under which class, in their order."""
-        return _fingerprint(self.root, None, {split: self.split(split) for split in SPLITS})
+        lines = [
+            f"{split}\t{self.name(sample.path)}\t{sample.class_id}\n"
+            for split in SPLITS
+            for sample in self.split(split)
+        ]
+        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
     def write_split(self) -> str | None:
         """Write down a validation split that was made, once; return a sentence about it, None if there is none."""
@@ -104,25 +107,53 @@ class Dataset:
         return f"{said}, written to {path}"
 
 
-def _with_validation(found: Found) -> tuple[dict[Split, tuple[Sample, ...]], bool, tuple[str, ...]]:
-    """The splits as they are, or with a part of the training photos set aside where there is no validation split."""
-    if found.splits["val"] or any(problem.split == "val" for problem in found.problems):
-        return found.splits, False, ()
-    train, written = found.splits["train"], found.root / SPLIT_FILE
+def _as_found(found: Found) -> Dataset:
+    splits = found.splits
+    return Dataset(
+        found.root, found.labels, splits["train"], splits["val"], splits["test"], layout=found.layout,
+        problems=found.problems, lists=tuple(found.lists.items()),
+    )  # fmt: skip
+
+
+def _with_validation(found: Dataset) -> Dataset:
+    """The same, with a part of the training photos set aside where there is no validation split."""
+    if found.val or any(problem.split == "val" for problem in found.problems):
+        return found
+    written = found.root / SPLIT_FILE
     if is_file(written):
         lines = read_list(written, found.root, found.labels, "val")
-        chosen: Iterable[Path] = frozenset(line.path for line in lines if isinstance(line, Sample))
+        chosen = frozenset(line.path for line in lines if isinstance(line, Sample))
     else:
-        chosen = set_aside(train, found.root)
-    val = tuple(sample for sample in train if sample.path in set(chosen))
-    rest = tuple(sample for sample in train if sample.path not in set(chosen))
-    return {**found.splits, "train": rest, "val": val}, True, ()
+        chosen = set_aside(found.train, found.root)
+    return replace(
+        found,
+        train=tuple(sample for sample in found.train if sample.path not in chosen),
+        val=tuple(sample for sample in found.train if sample.path in chosen),
+        split_made=True,
+        lists=tuple((split, name) for split, name in found.lists for split in _listed_in(split)),
+    )
 
 
-def _fingerprint(root: Path, labels: Labels | None, splits: dict[Split, tuple[Sample, ...]]) -> str:
-    lines = [
-        f"{split}\t{name_in(sample.path, root)}\t{sample.class_id}\n" for split in SPLITS for sample in splits[split]
-    ]
-    if labels:
-        lines += labels.texts
-    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+def _listed_in(split: Split) -> tuple[Split, ...]:
+    """The splits whose photos stand in this list when validation photos are set aside from the training list."""
+    return ("train", "val") if split == "train" else (split,) if split == "test" else ()
+
+
+def _cleaned(found: Dataset) -> Dataset:
+    """The same by its cleaned lists, if there are any and they are of what was found."""
+    found = replace(
+        found, found=f"{found.fingerprint()} {hashlib.sha256(repr(found.labels.texts).encode()).hexdigest()}"
+    )
+    clean = cleaned.read(found.root, found.labels, fingerprint=found.found)
+    if clean is None:
+        return found
+    if isinstance(clean, str):
+        return replace(found, notes=(*found.notes, clean))
+    note = (
+        f"using the cleaned lists of {found.root / cleaned.RECORD}, which leave out {clean.left_out} photos; "
+        "delete it to go back to the old ones"
+    )
+    return replace(
+        found, train=clean.splits["train"], val=clean.splits["val"], test=clean.splits["test"], problems=(),
+        left_out=clean.left_out, lists=tuple(cleaned.CLEANED.items()), notes=(*found.notes, note),
+    )  # fmt: skip

@@ -28,6 +28,8 @@ SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
     "val": ("val", "valid", "validate", "validation", "eval"),
     "test": ("test", "testing"),
 }
+LISTS = ("AI Studio lists", "PaddleX lists")
+"""The layouts that have list files."""
 NOT_PHOTOS = ("__MACOSX",)
 """Folders that other programs leave in archives."""
 
@@ -41,6 +43,8 @@ class Found:
     labels: Labels
     splits: dict[Split, tuple[Sample, ...]]
     problems: tuple[Problem, ...]
+    lists: dict[Split, str]
+    """The names of the list files, where there are any."""
 
 
 def read(folder: Path) -> Found:
@@ -114,7 +118,8 @@ def _list(root: Path, split: Split, labels: Labels) -> Iterator[Line]:
 def _found(layout: Layout, root: Path, labels: Labels, read: dict[Split, tuple[Line, ...]]) -> Found:
     splits = {split: tuple(line for line in all_ if isinstance(line, Sample)) for split, all_ in read.items()}
     problems = tuple(line for all_ in read.values() for line in all_ if isinstance(line, Problem))
-    return Found(layout, root, labels, splits, problems)
+    lists = {split: path.name for split in SPLITS if layout in LISTS and (path := _list_file(root, split))}
+    return Found(layout, root, labels, splits, problems, lists)
 
 
 # ---- folders: one per class, or train/ and val/ of those

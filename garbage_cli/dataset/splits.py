@@ -39,7 +39,9 @@ def _draw(name: str, seed: int) -> bytes:
 
 def name_in(path: Path, root: Path) -> str:
     """A photo's path from the data set's folder, with slashes: what lists hold."""
-    return Path(os.path.relpath(path, root)).as_posix()
+    text, start = str(path), f"{root}{os.sep}"
+    name = text[len(start) :] if text.startswith(start) else os.path.relpath(path, root)
+    return name.replace(os.sep, "/")
 
 
 def list_text(samples: Iterable[Sample], root: Path) -> str:

@@ -1,0 +1,88 @@
+"""The view of `check`, and what `train` says of the check it begins with."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from garbage_cli.check import Checked, Checking, Finding
+from garbage_cli.check.fixing import Fixed
+from garbage_cli.check.page import as_json, printable
+from garbage_cli.console.classes import show_classes
+from garbage_cli.console.terminal import err, out, print_json, say
+
+EXAMPLES = 3
+"""Findings of a kind that are named in the terminal; the page and check.json have them all."""
+STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def watch(reports: Iterable[Checking | Checked]) -> Checked:
+    """Draw a bar by photos; return the result."""
+    columns = (TextColumn("checking photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        for report in reports:
+            if isinstance(report, Checked):
+                return report
+            progress.update(task, completed=report.done, total=report.total)
+    raise AssertionError("a check ends with its result")
+
+
+def show(checked: Checked, fixed: Fixed | None, files: tuple[Path, ...], *, json: bool) -> None:
+    """Print classes and findings, then the verdict; what was written goes to stderr."""
+    if json:
+        fix = {"written": [str(path) for path in fixed.written], "usable": fixed.after.usable} if fixed else None
+        print_json({**as_json(checked), "fixed": fix})
+    else:
+        per_class = Counter(f.class_id for f in checked.findings if f.class_id is not None)
+        show_classes(checked.dataset, found=per_class)
+        _show_findings(checked)
+        _show_verdict(checked, fixed)
+    say(f"{len(checked.records)} photos, {checked.fresh} of them read now; details in {files[-1]}")
+
+
+def _show_findings(checked: Checked) -> None:
+    for name, count in checked.counts().items():
+        found = [finding for finding in checked.findings if finding.kind.name == name]
+        kind = found[0].kind
+        out.print(
+            Text.assemble((f"{kind.severity:>7} {count:>5}  ", STYLES[kind.severity]), kind.title), soft_wrap=True
+        )
+        if kind.severity == "note":
+            continue
+        for finding in found[:EXAMPLES]:
+            out.print(Text(f"               {_line(finding)}", "dim"), soft_wrap=True)
+        if count > EXAMPLES:
+            out.print(Text(f"               … and {count - EXAMPLES} more", "dim"))
+
+
+def _line(finding: Finding) -> str:
+    """A finding in a line. Names come from strangers: what would steer the terminal is shown as its code."""
+    named = f"{finding.path}: " if finding.path else ""
+    where = f" ({finding.where})" if finding.where else ""
+    text = printable(f"{named}{finding.detail}{where}")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _show_verdict(checked: Checked, fixed: Fixed | None) -> None:
+    if fixed:
+        say(f"wrote {', '.join(path.name for path in fixed.written)} in {checked.dataset.root}")
+        say(f"they leave out {len(fixed.left_out)} entries; no photo was deleted, no old list changed")
+    if (fixed.after if fixed else checked).usable:
+        out.print("usable with the cleaned lists" if fixed else "usable", style="bold green")
+    else:
+        rest = "" if fixed else "; --fix writes lists without what can't be used"
+        out.print(Text(f"not usable as it is{rest}", "bold red"), soft_wrap=True)
+
+
+def say_before_training(checked: Checked) -> None:
+    """Name the photos that training leaves out, and say what else is an error."""
+    for finding in checked.findings:
+        if finding.kind.unusable:
+            say(f"left out {_line(finding)}")
+    for name, count in checked.counts().items():
+        kind = next(finding.kind for finding in checked.findings if finding.kind.name == name)
+        if kind.severity == "error" and not kind.unusable:
+            say(f"{count} × {kind.title}: figures will flatter; see: garbage check {checked.dataset.root}")
