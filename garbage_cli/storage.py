@@ -6,6 +6,7 @@ Knows the file system. Does not know what is stored.
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -60,39 +61,107 @@ def _flush_to_disk(path: Path) -> None:
 
 
 @contextmanager
-def staged_folder(target: Path) -> Iterator[Path]:
+def staged_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
     """Give an empty temporary sibling of `target`; on success it becomes `target`, replacing what was there.
 
-    What was there is moved aside first and deleted last, so that a failure at any step leaves it in place.
+    What was there is moved aside first and deleted last, so that a failure at any step leaves it in place. What a
+    killed process left is cleaned up, here and by `clean_up`: the siblings are locked while somebody is at them.
+    Without `replace`, FileExistsError is raised at the end if meanwhile somebody else has made the folder.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(target)) from None
-    try:
+    clean_up(target)
+    with _sibling(target, "part") as staging:
         with _named(target):
             yield staging
         staging.chmod(0o777 & ~_umask())
-        _swap_in(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        _swap_in(staging, target, replace=replace)
 
 
-def _swap_in(staging: Path, target: Path) -> None:
+def clean_up(target: Path) -> None:
+    """Finish what a killed process left of `staged_folder`: put back what it had moved aside, delete the rest."""
+    if not target.parent.is_dir():
+        return
+    shape = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}\.(part|old)")
+    left = [path for path in target.parent.iterdir() if shape.fullmatch(path.name) and path.is_dir()]
+    for path in sorted(left, key=lambda path: path.suffix):  # .old first: it may hold what was at the target
+        with _lock(path) as free:
+            if free:
+                _clean_up(path, target)
+
+
+def _clean_up(left: Path, target: Path) -> None:
+    kept = left / target.name
+    if left.suffix == ".old" and kept.exists() and not target.exists():
+        kept.rename(target)
+    shutil.rmtree(left, ignore_errors=True)
+
+
+def _swap_in(staging: Path, target: Path, *, replace: bool) -> None:
     if not target.exists():
         staging.rename(target)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
+    if not replace:
+        _fill(target, staging)
+        return
+    with _sibling(target, "old") as old:
+        try:
+            target.rename(old / target.name)
+            staging.rename(target)
+        except BaseException:  # Ctrl-C too: what was there goes back before anything is deleted
+            if not target.exists() and (old / target.name).exists():
+                (old / target.name).rename(target)
+            raise
+
+
+def _fill(target: Path, staging: Path) -> None:
+    """Put a folder in the place of an empty one."""
     try:
-        target.rename(old / target.name)
-        staging.rename(target)
-    except BaseException:  # Ctrl-C too: what was there goes back before anything is deleted
-        if not target.exists() and (old / target.name).exists():
-            (old / target.name).rename(target)
-        old.rmdir()
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        target.rmdir()
+    except OSError as error:
+        raise FileExistsError(error.errno, "exists by now, and is not empty", str(target)) from None
+    staging.rename(target)
+
+
+@contextmanager
+def _sibling(target: Path, kind: str) -> Iterator[Path]:
+    """Give a new hidden folder beside `target`, locked; delete it in the end, if it is still there."""
+    while True:
+        try:
+            path = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=f".{kind}", dir=target.parent))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(target)) from None
+        with _lock(path, wait=True):
+            if not path.exists():  # cleaned up by somebody else before it was locked
+                continue
+            try:
+                yield path
+            finally:
+                shutil.rmtree(path, ignore_errors=True)
+            return
+
+
+@contextmanager
+def _lock(folder: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Hold a folder's lock, which goes with the process however that ends; say whether it could be had.
+
+    Where folders have no locks (Windows, some network drives) nobody can tell a leftover from one in use: False.
+    """
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            free = True
+        except OSError:
+            free = False
+        yield free
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

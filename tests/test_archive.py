@@ -127,9 +127,9 @@ def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
 def test_an_archive_that_unfolds_too_far_is_stopped(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "bomb.zip", {"zeros": bytes(5_000_000)})
     assert path.stat().st_size < 10_000
-    with pytest.raises(ArchiveError, match="more than the limit"):
+    with pytest.raises(ArchiveError, match="unfolds into more than 976.6 KiB.*--max-size"):
         unpack(path, tmp_path / "out", limits=Limits(max_bytes=1_000_000))
-    with pytest.raises(ArchiveError, match="more than 1 files"):
+    with pytest.raises(ArchiveError, match="more than 1 members.*--max-members"):
         unpack(write_zip(tmp_path / "many.zip"), tmp_path / "out", limits=Limits(max_members=1))
     assert_nothing_left(tmp_path, "bomb.zip", "many.zip")
 

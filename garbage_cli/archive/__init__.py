@@ -1,18 +1,24 @@
-"""rar, zip and tar archives from strangers → a folder, whole or not at all.
+"""Archives from strangers → a folder, whole or not at all.
 
-Knows archive formats and which member names are safe. Does not know labels or images.
+Knows in what order things are checked and written. Does not know labels or images.
 """
 
-import shutil
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from garbage_cli.archive.entry import Entry
+from garbage_cli.archive.damage import MemberError, RestError, plain, reading, shown
+from garbage_cli.archive.entry import Entry, Listing
+from garbage_cli.archive.formats import opened
+from garbage_cli.archive.limits import Limits, Meter, check_space, parse_size
+from garbage_cli.archive.names import Names
+from garbage_cli.archive.password import Password, read_password
+from garbage_cli.archive.target import check_target
+from garbage_cli.archive.writing import Writer
 from garbage_cli.errors import ArchiveError, GarbageError
-from garbage_cli.storage import staged_folder
+from garbage_cli.storage import clean_up, staged_folder
+
+__all__ = ["Limits", "Member", "Report", "Skipped", "extract", "parse_size", "read_password"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +31,19 @@ class Member:
     total: int
 
 
-MAX_DEPTH = 64
-"""Folders within folders that a member's name may have."""
-
-
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much an archive may unfold into."""
+class Skipped:
+    """A member that could not be had, and why."""
 
-    max_bytes: int = 64 * 1024**3
-    max_members: int = 2_000_000
+    name: str
+    """Empty where it is the rest of the archive."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{shown(self.name)} {self.reason}" if self.name else f"the rest can't be reached: {self.reason}"
+
+
+Report = Member | Skipped
 
 
 def extract(
@@ -42,151 +51,78 @@ def extract(
     out: Path,
     *,
     force: bool = False,
+    keep_going: bool = False,
     limits: Limits | None = None,
+    password: Callable[[], str | None] = lambda: None,
     accept: Callable[[Path], object] = lambda folder: None,
-) -> Iterator[Member]:
+) -> Generator[Report, None, None]:
     """Extract an archive to the folder `out`, which appears when all of it is there; yield each file.
 
-    Raises ArchiveError, and leaves nothing behind, if the archive is damaged, encrypted or too large, or if a
-    member would leave `out` or is no plain file. A folder that exists is replaced only with `force`, and only if
-    `accept`, which is given what was extracted, raises no GarbageError.
+    Raises ArchiveError, and leaves nothing behind, if the archive is damaged or too large, or if a member would leave
+    `out` or is no plain file; with `keep_going`, such a member is yielded as Skipped and the others are kept.
+    `password` is asked once, and only if the archive is encrypted. A folder that exists is replaced only with `force`,
+    and only if `accept`, which is given what was extracted, raises no GarbageError.
     """
-    _check_target(path, out, force=force)
-    limits = limits or Limits()
-    with _reading(path):
-        entries, total = _open(path)
-    with staged_folder(out) as staging:
-        done = 0
-        for number, entry in enumerate(_translated(entries, path), start=1):
-            if number > limits.max_members:
-                raise ArchiveError(f"{path} holds more than {limits.max_members:,} files")
-            done += _write(entry, staging, archive=path, room=limits.max_bytes - done)
-            yield Member(entry.name, entry.done() if entry.done else done, total)
-        if not done:
-            raise ArchiveError(f"{path} holds no file, or only empty ones")
-        if out.exists():
-            try:
-                accept(staging)
-            except GarbageError as error:
-                reason = str(error).replace(str(staging), path.name)
-                raise ArchiveError(f"{reason}; {out} is kept as it was") from None
-
-
-def _check_target(path: Path, out: Path, *, force: bool) -> None:
     if not path.is_file():
         raise ArchiveError(f"no file {path}" if not path.exists() else f"{path} is a folder, not an archive")
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not out.is_dir():
-        raise ArchiveError(f"{out} is a file; choose another folder with --out")
-    if not force:
-        raise ArchiveError(f"{out} exists; replace it with --force, or choose another folder with --out")
-    resolved = out.resolve()
-    for kept in (Path.cwd().resolve(), path.resolve(), Path.home().resolve()):
-        if kept == resolved or resolved in kept.parents:
-            raise ArchiveError(f"--force would delete {out}, which holds {kept}; choose another folder with --out")
+    clean_up(out)
+    check_target(path, out, force=force)
+    key = Password(password, path)
+    with opened(path, key) as listing:
+        meter = Meter(path, limits or Limits(), listing.size)
+        _check_listing(listing, meter, out, keep_going=keep_going)
+        with staged_folder(out, replace=force) as staging:
+            writer = Writer(staging, out, Names(staging), meter, key)
+            yield from _pour(listing, writer, path, keep_going=keep_going)
+            if out.exists():
+                _accept(accept, staging, path, out)
 
 
-def _safe(name: str, archive: Path) -> PurePosixPath:
-    """Return a member's path, known to stay inside the folder it is put into."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    parts = path.parts
-    if path.is_absolute() or ".." in parts or not parts or ":" in parts[0] or "\0" in name:
-        raise ArchiveError(f"{archive}: member {name!r} would be written outside the folder; nothing was extracted")
-    if len(parts) > MAX_DEPTH or any(len(part.encode(errors="surrogateescape")) > 255 for part in parts):
-        raise ArchiveError(f"{archive}: member {name[:60]!r}… has too long or too deep a name; nothing was extracted")
-    return path
+def _check_listing(listing: Listing, meter: Meter, out: Path, *, keep_going: bool) -> None:
+    """Hold what the archive says of itself against the limits and the disk, before anything is written."""
+    if listing.broken and not keep_going:
+        raise listing.broken
+    if listing.sizes is not None:
+        meter.expect(listing.sizes)
+    check_space(out, [listing.size] if listing.sizes is None else listing.sizes)
 
 
-@contextmanager
-def _reading(archive: Path, member: str = "", writing: list[OSError] | None = None) -> Iterator[None]:
-    """Turn whatever the libraries raise over a damaged archive into ArchiveError; errors of `writing` pass as they are.
-
-    The libraries' own lists of what they raise are not complete: mutated archives gave ValueError, IndexError,
-    UnicodeDecodeError and more.
-    """
+def _pour(listing: Listing, writer: Writer, path: Path, *, keep_going: bool) -> Generator[Report, None, None]:
+    """Write each member; what can't be had is an error, or skipped."""
+    total, first = listing.total, ""
     try:
-        yield
-    except GarbageError:
-        raise
-    except Exception as error:  # noqa: BLE001 - see above
-        if writing:
-            raise writing[0] from None
-        where = f"{archive}: member {member!r} is damaged" if member else f"{archive} is damaged or incomplete"
-        raise ArchiveError(f"{where}: {' '.join(str(error).split())}; download it again") from None
-
-
-def _write(entry: Entry, folder: Path, *, archive: Path, room: int) -> int:
-    """Pour one entry into its file; return its size."""
-    target = folder / _safe(entry.name, archive)
-    written, failed = 0, list[OSError]()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file = target.open("xb")
-    except (FileExistsError, NotADirectoryError):
-        raise ArchiveError(f"{archive}: member {entry.name!r} is there twice; nothing was extracted") from None
-    with file:
-
-        def sink(piece: bytes) -> None:
-            nonlocal written
-            written += len(piece)
-            _check_room(written, room, archive)
+        for entry in _translated(listing, path):
             try:
-                file.write(piece)
-            except OSError as error:
-                failed.append(error)
-                raise
-
-        if entry.copy_of:
-            return _copy(folder / _safe(entry.copy_of, archive), target, archive=archive, room=room)
-        with _reading(archive, entry.name, failed):
-            entry.pour(sink)
-    return written
-
-
-def _check_room(size: int, room: int, archive: Path) -> None:
-    if size > room:
-        raise ArchiveError(f"{archive} unfolds into more than the limit; nothing was extracted")
-
-
-def _copy(source: Path, target: Path, *, archive: Path, room: int) -> int:
-    """Copy a member that was extracted before: there are no links among those."""
-    if not source.is_file() or source == target:
-        raise ArchiveError(f"{archive}: member {target.name!r} repeats {source.name!r}, which is not there")
-    _check_room(source.stat().st_size, room, archive)
-    shutil.copyfile(source, target)
-    return target.stat().st_size
+                if writer.write(entry):
+                    yield Member(entry.name, entry.done() if entry.done else writer.written, total)
+            except MemberError as error:
+                if not keep_going:
+                    raise error.final(path) from None
+                skipped = Skipped(error.name, error.reason)
+                first = first or f"; the first: {skipped}"
+                yield skipped
+    except RestError as error:
+        if not keep_going or not writer.written:
+            raise
+        yield Skipped("", plain(error))
+    if not writer.written:
+        raise ArchiveError(
+            f"{path} holds no file, or only empty ones" if not first else f"nothing in {path} can be had{first}"
+        )
 
 
-def _translated(entries: Iterator[Entry], archive: Path) -> Iterator[Entry]:
+def _translated(listing: Listing, path: Path) -> Generator[Entry, None, None]:
     while True:
-        with _reading(archive):
-            entry = next(entries, None)
+        with reading(path):
+            entry = next(listing.entries, None)
         if entry is None:
             return
         yield entry
 
 
-def _open(path: Path) -> tuple[Iterator[Entry], int]:
-    """Return the entries of an archive, in its own order, and the total that their progress runs to."""
-    from garbage_cli.archive import rar, ziptar
-
-    with path.open("rb") as file:
-        head = file.read(16)
-    if head.startswith(b"Rar!\x1a\x07"):
-        return rar.rar_entries(path), rar.rar_total(path)
-    if zipfile.is_zipfile(path):
-        return ziptar.zip_entries(path), ziptar.zip_total(path)
-    if ziptar.is_tar(path):
-        return ziptar.tar_entries(path), path.stat().st_size
-    raise ArchiveError(f"{path} is no rar, zip or tar archive{_looks_like(head)}; download it again")
-
-
-def _looks_like(head: bytes) -> str:
-    if not head:
-        return " (it is empty)"
-    if head.lstrip().lower().startswith((b"<!", b"<htm")):
-        return " (it is a web page, perhaps of a login)"
-    if head.startswith((b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")):
-        return " (it begins like one: damaged or incomplete)"
-    return f" (it begins with {head[:8].hex(' ')})"
+def _accept(accept: Callable[[Path], object], staging: Path, path: Path, out: Path) -> None:
+    try:
+        accept(staging)
+    except GarbageError as error:
+        reason = str(error).replace(str(staging), path.name)
+        raise ArchiveError(f"{reason}; {out} is kept as it was") from None
