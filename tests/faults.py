@@ -66,7 +66,7 @@ SPOILT: dict[str, tuple[str, bytes, str]] = {
     "an animated WebP": ("a.webp", encoded(FRAMES[0], "WEBP", save_all=True, append_images=FRAMES[1:]), "animated"),
     "a TIFF of two pages": ("a.tif", encoded(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), "animated"),
     "CMYK": ("a.jpg", encoded(photo(6).convert("CMYK")), "unusual-mode"),
-    "16-bit grey": ("a.png", encoded(Image.fromarray(np.asarray(photo(7).convert("L")).astype(np.uint16) * 257), "PNG"), "unusual-mode"),
+    "16-bit grey": ("a.png", encoded(deep(photo(7)), "PNG"), "unusual-mode"),
     "a palette": ("a.png", encoded(photo(8).quantize(64), "PNG"), "unusual-mode"),
     "an alpha channel": ("a.png", encoded(photo(9).convert("RGBA"), "PNG"), "unusual-mode"),
     "8 × 8 pixels": ("a.png", encoded(photo(10, (8, 8)), "PNG"), "tiny"),

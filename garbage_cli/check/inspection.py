@@ -7,6 +7,7 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +29,7 @@ from garbage_cli.vendor import available_cores
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-VERSION = 1
+VERSION = 2
 """Of what a Record holds and how it is found out; raise it when that changes."""
 
 CHUNK = 32
@@ -47,7 +48,7 @@ class Record:
     fault: str = ""
     """An ImageFault, or "" for a photo that can be used."""
     reason: str = ""
-    sha256: str = ""
+    sha256: bytes = b""
     """Of the file's bytes."""
     format: str = ""
     mode: str = ""
@@ -57,15 +58,15 @@ class Record:
     """Upright, pixels."""
     orientation: int = 1
     animated: bool = False
-    hash: str = ""
-    """Perceptual hash (DCT, 64 bits) of the upright photo, hexadecimal."""
-    grid: str = ""
-    """Brightness of 8 × 8 parts, hexadecimal."""
-    colour: str = ""
-    """Mean red, green and blue, hexadecimal."""
+    hash: bytes = b""
+    """Perceptual hash (DCT, 64 bits) of the upright photo."""
+    grid: bytes = b""
+    """Brightness of 8 × 8 parts."""
+    colour: bytes = b""
+    """Mean red, green and blue."""
 
 
-Value = str | int
+Value = str | int | bytes
 values_of: Callable[[Record], tuple[Value, ...]] = attrgetter(*(field.name for field in fields(Record)))
 """A Record as plain values: what goes between processes and into the cache."""
 
@@ -106,7 +107,7 @@ def _record(path: Path) -> Record:
         data = Photo.from_path(path).read(max_bytes=DEFAULT_LIMITS.max_bytes)
     except ImageError as error:
         return Record(error.fault, str(error))
-    digest = hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256(data).digest()
     try:
         decoded = open_photo(data)
     except ImageError as error:
@@ -114,8 +115,8 @@ def _record(path: Path) -> Record:
     hash_, grid, colour = fingerprint(decoded.image)
     return Record(
         sha256=digest,
-        format=decoded.format,
-        mode=decoded.mode + _depth(data, decoded),
+        format=sys.intern(decoded.format),
+        mode=sys.intern(decoded.mode + _depth(data, decoded)),
         width=decoded.image.width,
         height=decoded.image.height,
         orientation=decoded.orientation,
@@ -131,15 +132,15 @@ def _depth(data: bytes, decoded: Decoded) -> str:
     return "/16" if decoded.format == "PNG" and data[24] == 16 and not decoded.mode.startswith("I") else ""
 
 
-def fingerprint(image: "Image") -> tuple[str, str, str]:
-    """Return what finds nearly equal photos: perceptual hash, 8 × 8 brightness, mean colour; all hexadecimal."""
+def fingerprint(image: "Image") -> tuple[bytes, bytes, bytes]:
+    """Return what finds nearly equal photos: perceptual hash (8 bytes), 8 × 8 brightness (64), mean colour (3)."""
     import imagehash
     from PIL.Image import Resampling
 
     small = image.convert("L").resize((32, 32), Resampling.BOX, reducing_gap=1.0)
     bits = np.packbits(imagehash.phash(small).hash)
     dots = image.resize((16, 16), Resampling.NEAREST).resize((1, 1), Resampling.BOX)
-    return bits.tobytes().hex(), small.reduce(4).tobytes().hex(), dots.tobytes().hex()
+    return bits.tobytes(), small.reduce(4).tobytes(), dots.tobytes()
 
 
 Work = Callable[[Sequence[str]], list[Row]]

@@ -86,7 +86,7 @@ def _faults(places: Sequence[Place], records: Mapping[Path, Record]) -> Iterator
 
 
 def _same(places: Sequence[Place], records: Mapping[Path, Record], dataset: Dataset) -> Iterator[Finding]:
-    by_content: dict[str, list[Place]] = defaultdict(list)
+    by_content: dict[bytes, list[Place]] = defaultdict(list)
     for place in places:
         by_content[records[place.sample.path].sha256].append(place)
     groups = list(by_content.values())

@@ -64,8 +64,8 @@ def _pairs(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
         yield from zip(first[near].tolist(), second[near].tolist(), strict=True)
 
 
-def _bytes(texts: Iterable[str]) -> NDArray[np.uint8]:
-    return np.frombuffer(bytes.fromhex("".join(texts)), np.uint8)
+def _bytes(parts: Iterable[bytes]) -> NDArray[np.uint8]:
+    return np.frombuffer(b"".join(parts), np.uint8)
 
 
 def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
