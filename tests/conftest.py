@@ -33,6 +33,12 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache folder of its own for every test, which the programs that it runs use too."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @dataclass(frozen=True)
 class Result:
     code: int

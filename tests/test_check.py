@@ -29,11 +29,6 @@ from garbage_cli.errors import DatasetError
 Garbage = Callable[..., Result]
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-
-
 def checked(root: Path) -> Checked:
     *_, result = check(Dataset.load(root))
     assert isinstance(result, Checked)

@@ -15,6 +15,8 @@ from garbage_cli.console.terminal import err, out, print_json, say
 
 EXAMPLES = 3
 """Findings of a kind that are named in the terminal; the page and check.json have them all."""
+LEFT_OUT = 100
+"""Photos that training names one by one."""
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
@@ -79,9 +81,11 @@ def _show_verdict(checked: Checked, fixed: Fixed | None) -> None:
 
 def say_before_training(checked: Checked) -> None:
     """Name the photos that training leaves out, and say what else is an error."""
-    for finding in checked.findings:
-        if finding.kind.unusable:
-            say(f"left out {_line(finding)}")
+    unusable = [finding for finding in checked.findings if finding.kind.unusable]
+    for finding in unusable[:LEFT_OUT]:
+        say(f"left out {_line(finding)}")
+    if len(unusable) > LEFT_OUT:
+        say(f"left out {len(unusable) - LEFT_OUT} more; see: garbage check {checked.dataset.root}")
     for name, count in checked.counts().items():
         kind = next(finding.kind for finding in checked.findings if finding.kind.name == name)
         if kind.severity == "error" and not kind.unusable:
