@@ -110,8 +110,10 @@ def _open(data: bytes) -> "Image":
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
+        if _begins_like_a_photo(data):
+            raise ImageError("damaged or incomplete image: it breaks off in its header", fault="truncated") from None
         message = f"not an image we read ({_looks_like(data)}); use JPEG, PNG, WebP or BMP"
-        raise ImageError(message, fault="truncated" if _begins_like_a_photo(data) else "not-an-image") from None
+        raise ImageError(message, fault="not-an-image") from None
 
 
 def _begins_like_a_photo(data: bytes) -> bool:
@@ -141,7 +143,20 @@ def _looks_like(data: bytes) -> str:
         return "it looks like an archive"
     if data[:5] == b"%PDF-":
         return "it looks like a PDF"
+    if _is_text(data[:64]):
+        return "it looks like text"
     return f"it starts with {data[:8].hex(' ')}"
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether the first 64 bytes are UTF-8 to read; the last character may be cut."""
+    try:
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        if error.start < 61:
+            return False
+        text = head[: error.start].decode()
+    return all(letter.isprintable() or letter in "\r\n\t" for letter in text)
 
 
 def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:

@@ -97,7 +97,10 @@ def test_a_truncated_photo_is_an_error(format_: str) -> None:
         (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
         (b"%PDF-1.7", "PDF"),
         (b"PK\x03\x04....", "archive"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "looks like text"),
+        ("这不是照片，只是一段文字，比六十四个字节要长得多".encode(), "looks like text"),
+        (bytes(range(100, 200)), "it starts with 64 65"),
+        (b"\xff\xd8\xff", "breaks off in its header"),
     ],
 )
 def test_what_is_no_photo_is_said(data: bytes, said: str) -> None:
