@@ -1,4 +1,3 @@
-import contextlib
 import io
 import os
 import stat
@@ -7,56 +6,15 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import rar5
-from hypothesis import given
-from hypothesis import strategies as st
+from archives import FILES, WRITERS, assert_nothing_left, unpack, write_tar, write_zip
 
 from garbage_cli.archive import Limits, extract
 from garbage_cli.errors import ArchiveError
 
-FILES = {"garbage/train.txt": b"./0/a.jpg 0\n", "garbage/0/照 片.jpg": b"\xff\xd8" * 5000}
 
-
-def write_zip(path: Path, files: dict[str, bytes] = FILES) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return path
-
-
-def write_tar(path: Path, files: dict[str, bytes] = FILES, mode: str = "w:gz") -> Path:
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
-
-
-def unpack(path: Path, out: Path, **options: object) -> dict[str, bytes]:
-    for _ in extract(path, out, **options):  # type: ignore[arg-type]
-        pass
-    return {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()}
-
-
-def assert_nothing_left(folder: Path, *kept: str) -> None:
-    assert sorted(p.name for p in folder.iterdir()) == sorted(kept)
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        rar5.write,
-        write_zip,
-        write_tar,
-        lambda p, f: write_tar(p, f, "w:xz"),
-        lambda p, f: write_tar(p, f, "w:bz2"),
-        lambda p, f: write_tar(p, f, "w"),
-    ],
-    ids=["rar", "zip", "tar.gz", "tar.xz", "tar.bz2", "tar"],
-)
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 def test_every_format_unpacks_whatever_its_name(tmp_path: Path, write: Callable[..., Path]) -> None:
     path = write(tmp_path / "renamed.bin", FILES)
     assert unpack(path, tmp_path / "out") == FILES
@@ -76,11 +34,11 @@ def test_names_that_windows_wrote_in_gbk_are_read(tmp_path: Path) -> None:
     assert list(unpack(path, tmp_path / "out")) == ["垃圾.jpg"]
 
 
-EVIL = ["../evil", "/evil", "a/../../evil", "C:\\evil", "..\\evil", "a\\..\\..\\evil", "x" * 300]
+EVIL = ["../evil", "/evil", "a/../../evil", "C:\\evil", "C:evil", "..\\evil", "a\\..\\..\\evil", "x" * 300]
 
 
 @pytest.mark.parametrize("name", EVIL)
-@pytest.mark.parametrize("write", [rar5.write, write_zip, write_tar], ids=["rar", "zip", "tar"])
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 def test_a_member_that_would_leave_the_folder_stops_it_all(
     tmp_path: Path, write: Callable[..., Path], name: str
 ) -> None:
@@ -89,19 +47,6 @@ def test_a_member_that_would_leave_the_folder_stops_it_all(
         unpack(path, tmp_path / "deep" / "out")
     assert_nothing_left(tmp_path, "a", "deep")
     assert_nothing_left(tmp_path / "deep")
-
-
-@given(name=st.text(min_size=1, max_size=40))
-def test_no_name_at_all_writes_outside(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
-    tmp_path = tmp_path_factory.mktemp("fuzz")
-    try:
-        path = write_tar(tmp_path / "a.tar", {name: b"data"}, "w")
-    except UnicodeEncodeError:  # not a name that a tar archive can hold
-        return
-    with contextlib.suppress(ArchiveError):
-        unpack(path, tmp_path / "deep" / "out")
-    outside = [p for p in tmp_path.rglob("*") if p.is_file() and (tmp_path / "deep" / "out") not in p.parents]
-    assert outside == [tmp_path / "a.tar"]
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
@@ -127,9 +72,9 @@ def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
 def test_an_archive_that_unfolds_too_far_is_stopped(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "bomb.zip", {"zeros": bytes(5_000_000)})
     assert path.stat().st_size < 10_000
-    with pytest.raises(ArchiveError, match="unfolds into more than 976.6 KiB.*--max-size"):
+    with pytest.raises(ArchiveError, match=r"unfolds into more than 976\.6 KiB.*--max-size"):
         unpack(path, tmp_path / "out", limits=Limits(max_bytes=1_000_000))
-    with pytest.raises(ArchiveError, match="more than 1 members.*--max-members"):
+    with pytest.raises(ArchiveError, match=r"more than 1 members.*--max-members"):
         unpack(write_zip(tmp_path / "many.zip"), tmp_path / "out", limits=Limits(max_members=1))
     assert_nothing_left(tmp_path, "bomb.zip", "many.zip")
 
@@ -146,12 +91,12 @@ def test_a_damaged_member_is_named(tmp_path: Path) -> None:
     assert_nothing_left(tmp_path, "a.rar", "a.zip")
 
 
-@pytest.mark.parametrize("write", [rar5.write, write_zip, write_tar], ids=["rar", "zip", "tar"])
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 @pytest.mark.parametrize("part", [0.3, 0.9])
 def test_a_truncated_archive_is_an_error_and_leaves_nothing(
     tmp_path: Path, write: Callable[..., Path], part: float
 ) -> None:
-    path = write(tmp_path / "a", {name: os.urandom(20_000) for name in FILES})
+    path = write(tmp_path / "a", {name: os.urandom(100_000) for name in FILES})
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
     with pytest.raises(ArchiveError, match="download it again"):
         unpack(path, tmp_path / "out")
@@ -233,10 +178,10 @@ def test_a_tar_with_a_damaged_header_in_the_midst_is_not_taken_for_whole(tmp_pat
         unpack(path, tmp_path / "out")
 
 
-@pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
-def test_a_flipped_bit_in_a_compressed_tar_is_found(tmp_path: Path, mode: str) -> None:
+@pytest.mark.parametrize("kind", ["tar.gz", "tar.xz", "tar.bz2", "7z", "rar"])
+def test_a_flipped_bit_in_a_format_with_check_sums_is_found(tmp_path: Path, kind: str) -> None:
     for position in (0.2, 0.5, 0.8, 0.97):
-        path = write_tar(tmp_path / "a.tar", three_members(), mode)
+        path = WRITERS[kind](tmp_path / "a.tar", three_members())
         data = bytearray(path.read_bytes())
         data[int(len(data) * position)] ^= 0x10
         path.write_bytes(data)
@@ -264,18 +209,3 @@ def test_a_gigabyte_for_a_name_is_refused_unread(tmp_path: Path) -> None:
 def test_names_too_deep_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="too deep"):
         unpack(write_zip(tmp_path / "a.zip", {"d/" * 1900 + "f": b"1"}), tmp_path / "out")
-
-
-@given(seed=st.integers(0, 2**32), kind=st.sampled_from(["rar", "zip", "tar"]))
-def test_no_damage_raises_anything_but_archive_error(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, kind: str
-) -> None:
-    tmp_path = tmp_path_factory.mktemp("damage")
-    random = np.random.default_rng(seed)
-    write = {"rar": rar5.write, "zip": write_zip, "tar": write_tar}[kind]
-    data = bytearray(write(tmp_path / "a", {f"{i}.bin": bytes(300) for i in range(3)}).read_bytes())
-    for place in random.integers(0, len(data), int(random.integers(1, 6))):
-        data[place] = int(random.integers(256))
-    (tmp_path / "a").write_bytes(data)
-    with contextlib.suppress(ArchiveError):
-        unpack(tmp_path / "a", tmp_path / "out")

@@ -102,10 +102,10 @@ def _pour(listing: Listing, writer: Writer, path: Path, *, keep_going: bool) -> 
                 first = first or f"; the first: {skipped}"
                 yield skipped
     except RestError as error:
-        if not keep_going or not writer.written:
+        if not keep_going or not writer.kept:
             raise
         yield Skipped("", plain(error))
-    if not writer.written:
+    if not writer.kept:
         raise ArchiveError(
             f"{path} holds no file, or only empty ones" if not first else f"nothing in {path} can be had{first}"
         )

@@ -52,7 +52,7 @@ class Pass:
         self._sink: Sink | None = None
         self._raised: list[BaseException] = []
         self._missing: str | None = None
-        self._old, self._doubtful = old, False
+        self._old, self._doubtful, self._failed = old, False, False
         self._header: Any = None
         self.volumes = [path]
         self._names = [ffi.new("wchar_t[]", _NAME_ROOM) for _ in range(2)]
@@ -74,20 +74,41 @@ class Pass:
 
     def headers(self) -> Iterator[Any]:
         """Yield each header; who has not poured its member passes it over."""
-        while True:
-            header = self._ffi.new("struct RARHeaderDataEx *")
-            for name in self._names:
-                name[0] = "\0"
-            header.FileNameEx, header.RedirName = self._names
-            header.FileNameExSize = header.RedirNameSize = _NAME_ROOM
-            result = self._lib.RARReadHeaderEx(self._handle, header)
-            over = result == _END or (self._doubtful and result == _BAD_DATA and not self.name(header))
-            if over and not self._raised:
+        while (result := self._read()) != _END or self._raised:
+            named = bool(self.name(self._header))
+            self._doubtful |= self._old and result == _BAD_DATA and named
+            if self._doubtful and not named:
                 return
-            self._doubtful |= result == _BAD_DATA and self._old and bool(self.name(header))
-            self._check(_DONE if self._doubtful else result)
-            self._header = header
-            yield header
+            stale = result == _BAD_DATA and named and (self._failed or self._doubtful)
+            self._check(_DONE if stale else result)
+            yield self._header
+
+    def _read(self) -> int:
+        self._clean()
+        self._header = header = self._ffi.new("struct RARHeaderDataEx *")
+        for name in self._names:
+            name[0] = "\0"
+        header.FileNameEx, header.RedirName = self._names
+        header.FileNameExSize = header.RedirNameSize = _NAME_ROOM
+        result: int = self._lib.RARReadHeaderEx(self._handle, header)
+        return result
+
+    def _process(self, how: int) -> int:
+        self._clean()
+        result: int = self._lib.RARProcessFileW(self._handle, how, self._ffi.NULL, self._ffi.NULL)
+        self._failed |= result != _DONE
+        return result
+
+    def _clean(self) -> None:
+        """Make the library forget an error of the member before, which it would give for each one after it.
+
+        It forgets when another archive is opened; here one that can't be.
+        """
+        if self._failed or self._doubtful:
+            data = self._ffi.new("struct RAROpenArchiveDataEx *")
+            data.ArcNameW = nowhere = self._ffi.new("wchar_t[]", "")
+            self._lib.RAROpenArchiveEx(data)
+            del nowhere
 
     def name(self, header: Any) -> str:
         """A member's name. RAR 3 may have it in UTF-16, of which the library joins no pairs."""
@@ -123,10 +144,6 @@ class Pass:
         if result in _WHY and not self._raised and not self._missing:
             raise OSError(_WHY[result])  # of this member alone
         self._check(result)
-
-    def _process(self, how: int) -> int:
-        result: int = self._lib.RARProcessFileW(self._handle, how, self._ffi.NULL, self._ffi.NULL)
-        return result
 
     def _check(self, result: int) -> None:
         """Raise what a callback raised, or what the library's code means."""

@@ -25,10 +25,12 @@ class Writer:
     def __init__(self, folder: Path, out: Path, names: Names, meter: Meter, password: Password) -> None:
         self._folder, self._out, self._names = folder, out, names
         self._meter, self._password = meter, password
+        self.kept = 0
+        """Bytes of the members that are whole."""
 
     @property
     def written(self) -> int:
-        """Bytes so far."""
+        """Bytes so far, of members too that turned out damaged."""
         return self._meter.bytes
 
     def write(self, entry: Entry) -> bool:
@@ -38,12 +40,13 @@ class Writer:
             return False
         if entry.refused:
             raise MemberError(entry.name, entry.refused)
-        target = self._folder / self._names.claim(entry.name)
+        target, before = self._folder / self._names.claim(entry.name), self._meter.bytes
         with writing(self._out), self._new_file(entry.name, target) as file:
             if entry.copy_of is not None:
                 self._copy(entry.name, entry.copy_of, file)
             else:
                 self._pour(entry, file)
+        self.kept += self._meter.bytes - before
         return True
 
     @contextmanager
