@@ -53,8 +53,8 @@ def _check_whole(file: IO[bytes], path: Path) -> None:
     disk = int.from_bytes(tail[end + 4 : end + 6], "little") if end >= 0 else 0
     if split or 0 < disk < 0xFFFF:
         raise ArchiveError(
-            f"{path} is a zip archive in pieces (.z01, .z02 …); join them first with: "
-            f"zip -s 0 {path.with_suffix('.zip').name} --out whole.zip"
+            f"{path} is a zip archive in pieces (.z01, .z02 …), which Python can't join; "
+            "extract it with 7-Zip (7z x FILE.zip), and pack that as one archive"
         )
 
 
