@@ -146,13 +146,11 @@ def test_what_the_system_s_tools_pack_is_read(tmp_path: Path, tool: str, suffix:
     assert unpack(path, tmp_path / "out") == FILES
 
 
-def test_a_zip_that_zip_cut_into_pieces_says_how_to_join_them(tmp_path: Path) -> None:
+def test_a_zip_that_zip_cut_into_pieces_says_so(tmp_path: Path) -> None:
     if not shutil.which("zip"):
         pytest.skip("no zip program here")
     (tmp_path / "big").write_bytes(bytes(range(256)) * 1000)
     subprocess.run(["zip", "-q", "-0", "-s", "64k", "a.zip", "big"], cwd=tmp_path, check=True)
     for name in ("a.zip", "a.z01"):
-        with pytest.raises(ArchiveError, match=r"zip -s 0 a\.zip --out whole\.zip"):
+        with pytest.raises(ArchiveError, match="in pieces"):
             unpack(tmp_path / name, tmp_path / "out")
-    subprocess.run(["zip", "-q", "-s", "0", "a.zip", "--out", "whole.zip"], cwd=tmp_path, check=True)
-    assert unpack(tmp_path / "whole.zip", tmp_path / "out") == {"big": bytes(range(256)) * 1000}
