@@ -28,7 +28,7 @@ def test_every_command_is_described(readme: Path) -> None:
 @pytest.mark.parametrize("document", [*READMES, ROOT / "docs" / "log.md"], ids=lambda path: path.name)
 def test_every_option_that_is_named_exists(document: Path) -> None:
     for command in re.findall(
-        r"garbage ((?:unpack|train|export|predict|serve|request|demo)\b[^`\n#>&]*)", document.read_text()
+        r"garbage ((?:unpack|check|train|export|predict|serve|request|demo)\b[^`\n#>&]*)", document.read_text()
     ):
         name, *words = command.split()
         known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
@@ -55,6 +55,18 @@ def test_links_in_the_documents_lead_somewhere() -> None:
             assert link.startswith("http") or (document.parent / link).exists(), f"{document}: {link}"
 
 
+def test_the_bad_inputs_that_are_listed_have_tests() -> None:
+    text = (ROOT / "docs" / "bad-inputs.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if re.match(r"\| [^-|]", line) and not line.startswith("| input")]
+    assert len(rows) >= 40
+    assert len(set(rows)) == len(rows)
+    tests = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")}
+    for row in rows:
+        name = re.search(r"`(test_\w+)`, `(test_\w+)`", row)
+        assert name is not None, row
+        assert f"def {name[2]}(" in tests[name[1]], row
+
+
 def test_every_room_stands_on_its_floor_in_the_architecture() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     rooms = {path.stem for path in (ROOT / "garbage_cli").iterdir() if path.suffix == ".py" or path.is_dir()}
@@ -70,7 +82,7 @@ def test_the_readmes_block_runs(drawn: Dataset, tmp_path: Path) -> None:
     block = re.search(r"<!-- run -->\n```bash\n(.*?)```", READMES[0].read_text(encoding="utf-8"), re.DOTALL)
     assert block is not None
     lines = block[1].splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         program, *arguments = shlex.split(line)
         assert program == "garbage"
