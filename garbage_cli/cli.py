@@ -79,24 +79,58 @@ def _options(
     pass
 
 
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--password-file",
+        metavar="FILE",
+        help="A file whose first line opens an encrypted archive.",
+        show_default="asked for on the terminal",
+    ),
+]
+MaxSize = Annotated[
+    str, typer.Option("--max-size", metavar="SIZE", help="Refuse to unfold into more: 200G, 1.5T, 800M, or bytes.")
+]
+MaxMembers = Annotated[int, typer.Option("--max-members", help="Refuse an archive with more members.", min=1)]
+MaxRatio = Annotated[
+    float, typer.Option("--max-ratio", help="Refuse to unfold into more than this times the archive's size.", min=1)
+]
+
+
 @app.command()
 def unpack(
-    archive: Annotated[Path, typer.Argument(help="A .rar, .zip or .tar.* file.", show_default=False)],
+    archive: Annotated[Path, typer.Argument(help="A .rar, .zip, .7z or .tar.* file.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="The folder to make.")] = Path("data"),
     force: Annotated[bool, typer.Option("--force", help="Replace the folder if it exists.")] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Skip members that are damaged or unsafe; exit code 1 if any were.")
+    ] = False,
+    password_file: PasswordFile = None,
+    max_size: MaxSize = "64G",
+    max_members: MaxMembers = 2_000_000,
+    max_ratio: MaxRatio = 200,
     json: Json = False,
 ) -> None:
     """Extract an archive of photos, and show what is in the data set.
 
     \b
     garbage unpack garbage.rar
+    garbage unpack broken.zip --keep-going
     """
-    from garbage_cli.archive import extract
+    from garbage_cli import archive as room
     from garbage_cli.console import unpacking as view
     from garbage_cli.dataset import Dataset
 
-    view.watch(extract(archive, out, force=force, accept=Dataset.load), archive, out)
-    view.show(Dataset.load(out), json=json)
+    limits = room.Limits(room.parse_size(max_size), max_members, max_ratio)
+    given = room.read_password(password_file) if password_file else None
+    reports = room.extract(
+        archive, out, force=force, keep_going=keep_going, limits=limits,
+        password=lambda: given or view.ask_password(archive), accept=Dataset.load,
+    )  # fmt: skip
+    skipped = view.watch(reports, archive, out)
+    view.show(Dataset.load(out), json=json, skipped=skipped)
+    if skipped:
+        raise typer.Exit(1)
 
 
 @app.command()

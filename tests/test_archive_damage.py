@@ -207,7 +207,7 @@ def test_a_zip_in_pieces_says_what_to_do(tmp_path: Path) -> None:
     end = b"PK\x05\x06\x02\x00\x02\x00" + bytes(14)
     (tmp_path / "a.zip").write_bytes(bytes(100) + end)
     for name in ("a.z01", "a.zip"):
-        with pytest.raises(ArchiveError, match="in pieces .*7z x"):
+        with pytest.raises(ArchiveError, match=r"in pieces .*7z x"):
             unpack(tmp_path / name, tmp_path / "out")
 
 

@@ -3,19 +3,15 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
 from conftest import COLOURS, Result, run_program, save_photo
-from test_archive import unpack
 from test_server import serving
 
 from garbage_cli.dataset import Dataset
-from garbage_cli.errors import ArchiveError
 
 pytestmark = pytest.mark.slow
 
@@ -74,74 +70,6 @@ def test_serve_and_request_answer_what_predict_answers_on_every_validation_photo
     best = json.loads((pipeline / "output" / "MobileNetV2" / "run.json").read_text())["best"]["top1"]
     assert sum(right) / len(right) == pytest.approx(best)
     assert best > 0.5  # one class of six is 17 % by chance, and the largest 25 %
-
-
-# ---- archives that real programs wrote: rarfile's own test files, from its source package
-
-
-@pytest.fixture(scope="module")
-def rars(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("rars")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "rarfile==4.5"]
-    subprocess.run([*command, "--dest", str(folder)], check=True, timeout=300)
-    with tarfile.open(next(folder.glob("rarfile-*.tar.gz"))) as archive:
-        archive.extractall(folder, filter="data")
-    return next(folder.glob("rarfile-*/test/files"))
-
-
-@pytest.mark.parametrize(
-    ("name", "files", "size"),
-    [
-        ("rar2-unix-owner.rar", 1, 4),  # RAR 2, compressed
-        ("rar3-solid.rar", 2, 4096),
-        ("rar3-subdirs.rar", 4, 25),
-        ("rar3-vols.part1.rar", 2, 207_050),  # three volumes
-        ("rar3-old.rar", 2, 207_050),  # three volumes, old naming
-        ("rar5-crc.rar", 2, 4096),
-        ("rar5-solid.rar", 2, 4096),
-        ("rar5-solid-qo.rar", 4, 8192),
-        ("rar5-vols.part1.rar", 2, 207_050),
-        ("rar5-dups.rar", 9, 18_432),  # references to an earlier member
-        ("rar5-hlink.rar", 3, 6144),
-        ("seektest.rar", 2, 4096),  # strongest compression
-        ("unicode.rar", 2, 4),
-    ],
-)
-def test_rar_2_to_5_stored_compressed_solid_and_in_volumes(
-    rars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, files: int, size: int
-) -> None:
-    monkeypatch.setenv("PATH", "")  # no system tool may be needed
-    extracted = unpack(rars / name, tmp_path / "out")
-    assert (len(extracted), sum(map(len, extracted.values()))) == (files, size)
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("rar3-symlink-unix.rar", "is a link"),
-        ("rar5-symlink-unix.rar", "is a link"),
-        ("rar5-symlink-win.rar", "is a link"),
-        ("rar5-evil-symlink-traversal.rar", "is a link"),
-        ("rar3-comment-psw.rar", "encrypted"),
-        ("rar3-comment-hpsw.rar", "encrypted"),
-        ("rar5-psw.rar", "encrypted"),
-        ("rar5-hpsw.rar", "encrypted"),
-        ("rar5-vols.part2.rar", "first volume"),
-    ],
-)
-def test_rars_with_links_passwords_or_volumes_missing_are_refused(
-    rars: Path, tmp_path: Path, name: str, said: str
-) -> None:
-    with pytest.raises(ArchiveError, match=said):
-        unpack(rars / name, tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_volume_that_is_missing_is_an_error_not_a_wait(rars: Path, tmp_path: Path) -> None:
-    for name in ("rar3-vols.part1.rar", "rar3-vols.part2.rar"):
-        shutil.copy(rars / name, tmp_path)
-    with pytest.raises(ArchiveError, match=r"damaged|lacks a volume"):
-        unpack(tmp_path / "rar3-vols.part1.rar", tmp_path / "out")
 
 
 # ---- the demo

@@ -1,81 +1,81 @@
 """The view of `unpack`."""
 
-from collections.abc import Iterable
+import getpass
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
-from garbage_cli.archive import Member
-from garbage_cli.console.terminal import bin_text, err, out, print_json, say
+from garbage_cli.archive import Report, Skipped
+from garbage_cli.console.classes import classes_json, show_classes
+from garbage_cli.console.terminal import err, print_json, say
 from garbage_cli.dataset import Dataset
-from garbage_cli.labels import BINS, Label
+
+PROBLEMS = 5
+"""List lines that can't be used and are named; `garbage check` has them all."""
 
 
-def watch(members: Iterable[Member], archive: Path, folder: Path) -> None:
-    """Draw a bar by bytes, then say how many files came out."""
+def watch(reports: Generator[Report, None, None], archive: Path, folder: Path) -> list[Skipped]:
+    """Draw a bar by bytes, name what was skipped, then say how many files came out; return what was skipped."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    count = 0
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(f"unpacking {escape(archive.name)}", total=None)
-        for member in members:
-            count += 1
-            progress.update(task, completed=member.done, total=member.total)
-    say(f"{count} file{'s' if count != 1 else ''} in {folder}")
+    progress = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    task = progress.add_task(f"unpacking {escape(archive.name)}", total=None)
+    count, skipped = 0, list[Skipped]()
+    with closing(reports), _stopped(progress):
+        for report in reports:
+            if isinstance(report, Skipped):
+                skipped.append(report)
+                say(f"skipped: {report}")
+            else:
+                count += 1
+                progress.update(task, completed=report.done, total=report.total)
+            progress.start()  # not before: a password may have been asked for until here
+    said = f"; {len(skipped)} skipped" if skipped else ""
+    say(f"{count} file{'s' if count != 1 else ''} in {folder}{said}")
+    return skipped
 
 
-def show(dataset: Dataset, *, json: bool) -> None:
-    """Print classes × bins × splits."""
+@contextmanager
+def _stopped(progress: Progress) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        progress.stop()
+
+
+def ask_password(archive: Path) -> str | None:
+    """Ask on the terminal, without echo; None where there is none."""
+    if not sys.stdin or not sys.stdin.isatty():
+        return None
+    try:
+        return getpass.getpass(f"password of {archive.name}: ", stream=sys.stderr)
+    except EOFError:
+        return None
+
+
+def show(dataset: Dataset, *, json: bool, skipped: Sequence[Skipped] = ()) -> None:
+    """Print classes × bins × splits, and what should be known of the data set."""
+    for problem in dataset.problems[:PROBLEMS]:
+        say(f"{problem.where}: {problem.path!r}: {problem.reason}")
+    if len(dataset.problems) > PROBLEMS:
+        say(f"… and {len(dataset.problems) - PROBLEMS} more lines that can't be used; see: garbage check")
     if json:
-        print_json(_as_json(dataset))
-        return
-    train, val = dataset.counts("train"), dataset.counts("val")
-    table = Table(title=f"{len(dataset.labels)} classes in {escape(str(dataset.root))}", title_justify="left")
-    table.add_column("class", justify="right")
-    table.add_column("kind")
-    table.add_column("bin")
-    table.add_column("train", justify="right")
-    table.add_column("val", justify="right")
-    for label in dataset.labels.items:
-        kind = Text.assemble(label.name, (f" {label.english}" if label.english else "", "dim"))
-        counts = [_count(split[label.class_id]) for split in (train, val)]
-        table.add_row(str(label.class_id), kind, bin_text(label), *counts)
-    table.add_section()
-    for labels in _by_bin(dataset):
-        sums = [str(sum(split[label.class_id] for label in labels)) for split in (train, val)]
-        table.add_row("", f"{len(labels)} kinds" if len(labels) > 1 else "1 kind", bin_text(labels[0]), *sums)
-    table.add_section()
-    table.add_row("", "all photos", "", str(len(dataset.train)), str(len(dataset.val)), style="bold")
-    out.print(table)
+        print_json(_as_json(dataset, skipped))
+    else:
+        show_classes(dataset)
 
 
-def _count(number: int) -> Text:
-    return Text(str(number), style="" if number else "bold red")
-
-
-def _by_bin(dataset: Dataset) -> list[list[Label]]:
-    """Group labels by bin, in the order of the national standard, other words after."""
-    order = {bin_.key: i for i, bin_ in enumerate(BINS)}
-    labels = sorted(dataset.labels.items, key=lambda label: order.get(label.bin.key if label.bin else "", len(BINS)))
-    groups: dict[str | None, list[Label]] = {}
-    for label in labels:
-        groups.setdefault(label.bin_name, []).append(label)
-    return list(groups.values())
-
-
-def _as_json(dataset: Dataset) -> dict[str, Any]:
-    train, val = dataset.counts("train"), dataset.counts("val")
-    classes = [
-        {
-            "class_id": label.class_id,
-            "name": label.name,
-            "bin": label.bin_name,
-            "train": train[label.class_id],
-            "val": val[label.class_id],
-        }
-        for label in dataset.labels.items
-    ]
-    return {"root": str(dataset.root), "train": len(dataset.train), "val": len(dataset.val), "classes": classes}
+def _as_json(dataset: Dataset, skipped: Sequence[Skipped]) -> dict[str, Any]:
+    return {
+        "root": str(dataset.root),
+        "layout": dataset.layout,
+        "train": len(dataset.train),
+        "val": len(dataset.val),
+        "classes": classes_json(dataset),
+        "problems": len(dataset.problems),
+        "skipped": [{"name": each.name, "reason": each.reason} for each in skipped],
+    }
