@@ -262,7 +262,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     def full(*arguments: object, **options: object) -> int:
         raise OSError(28, "No space left on device", str(tmp_path / "data"))
 
-    monkeypatch.setattr("garbage_cli.archive._write", full)
+    monkeypatch.setattr("garbage_cli.archive.writing.Writer._pour", full)
     assert_one_line(garbage("unpack", archive, "--out", tmp_path / "data"), "No space left on device")
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
