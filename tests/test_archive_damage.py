@@ -248,11 +248,18 @@ def test_what_is_not_installed_is_named(
 
 
 def test_without_the_unrar_library_stored_members_are_read_and_others_say_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_data: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("garbage_cli.archive.unrar.library", lambda: None)
     monkeypatch.setenv("PATH", "")
-    assert unpack(rar5.write(tmp_path / "a.rar", THREE), tmp_path / "out") == THREE
+    path = rar5.write(tmp_path / "a.rar", THREE)
+    assert unpack(path, tmp_path / "out") == THREE
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ArchiveError, match="breaks off between two members"):
+        unpack(path, tmp_path / "out2")
+    path = rar5.write(tmp_path / "b.rar", THREE, compressed=True)
+    with pytest.raises(ArchiveError, match="needs the unrar library; install it with: pip install unrar2-cffi"):
+        unpack(path, tmp_path / "out2")
 
 
 def test_stopping_half_way_ends_the_thread_that_reads_a_7z(tmp_path: Path) -> None:
