@@ -164,12 +164,15 @@ def test_folders_and_empty_files_between_the_members_of_a_7z_do_not_mix_them_up(
 
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty").touch()
-    with py7zr.SevenZipFile(tmp_path / "a.7z", "w") as archive:
-        archive.writestr(b"first", "1")
-        archive.write(tmp_path / "folder", "folder")
-        archive.write(tmp_path / "empty", "empty")
-        archive.writestr(b"second", "2")
-    assert unpack(tmp_path / "a.7z", tmp_path / "out") == {"1": b"first", "2": b"second", "empty": b""}
+    for mode in ("w", "a"):  # two blocks: with one alone py7zr itself keeps them apart
+        with py7zr.SevenZipFile(tmp_path / "a.7z", mode) as archive:
+            archive.writestr(f"{mode} first".encode(), f"{mode}1")
+            archive.write(tmp_path / "folder", f"{mode} folder")
+            archive.write(tmp_path / "empty", f"{mode} empty")
+            archive.writestr(f"{mode} second".encode(), f"{mode}2")
+    assert unpack(tmp_path / "a.7z", tmp_path / "out") == {
+        "w1": b"w first", "w2": b"w second", "w empty": b"", "a1": b"a first", "a2": b"a second", "a empty": b"",
+    }  # fmt: skip
 
 
 def test_a_device_in_a_zip_is_refused(tmp_path: Path) -> None:

@@ -130,6 +130,17 @@ def test_a_disk_that_is_really_full_leaves_nothing(tmp_path: Path, monkeypatch: 
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.parametrize("kind", ["rar", "zip", "7z"])
+def test_what_an_archive_declares_is_checked_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("garbage_cli.archive.staged_folder", lambda *given, **options: pytest.fail("was written"))
+    path = WRITERS[kind](tmp_path / "a", {"a": b"1" * 500, "b": b"2" * 500})
+    for limit in (Limits(max_bytes=999), Limits(max_members=1)):
+        with pytest.raises(ArchiveError, match="raise the limit"):
+            unpack(path, tmp_path / "out", limits=limit)
+
+
 def test_a_limit_counts_folders_too(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"a/": b"", "b/": b"", "c/": b"", "d": b"1"})
     with pytest.raises(ArchiveError, match="more than 3 members"):
