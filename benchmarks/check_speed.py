@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/check_speed.py [DATA] [--count 15000]
 
-Makes COUNT photos of about 20 KB (from DATA's photos, else drawn ones; each another crop with other grain), then times in
+Makes COUNT photos of about 20 KB (from those of DATA, else drawn ones; each another crop with other grain), then times in
 turn: the bare loop in as many processes as there are cores, `check` without its cache, and `check` with it. Prints
 seconds, ratios and peak memory.
 """

@@ -19,6 +19,7 @@ from garbage_cli.errors import GarbageError
 
 if TYPE_CHECKING:
     from garbage_cli.config import TrainConfig
+    from garbage_cli.dataset import Dataset
     from garbage_cli.prediction import Classifier, Photo
 
 app = typer.Typer(
@@ -128,9 +129,52 @@ def unpack(
         password=lambda: given or view.ask_password(archive), accept=Dataset.load,
     )  # fmt: skip
     skipped = view.watch(reports, archive, out)
-    view.show(Dataset.load(out), json=json, skipped=skipped)
+    view.show(_load(out), json=json, skipped=skipped)
     if skipped:
         raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    data: Annotated[Path, typer.Argument(help="The data set's folder, in any layout we know.")] = Path("data"),
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Write cleaned lists beside the old ones. No photo is deleted.")
+    ] = False,
+    report: Annotated[Path, typer.Option("--report", help="Folder for check.json and check.html.")] = Path("check"),
+    json: Json = False,
+) -> None:
+    """Read every photo of a data set, and say what is wrong with it. Exit code 0: usable, 1: not.
+
+    \b
+    garbage check
+    garbage check photos/ --fix
+    """
+    from garbage_cli.check import check as examine
+    from garbage_cli.check import fixing, page
+    from garbage_cli.console import checking as view
+
+    dataset = _load(data)
+    page.require_room(report)
+    checked = view.watch(examine(dataset))
+    written = page.write(checked, report)  # before the lists: what was found is not lost if those can't be written
+    fixed = fixing.fix(checked) if fix else None
+    view.show(checked, fixed, page.write(checked, report, fixed) if fixed else written, json=json)
+    if not (fixed.after if fixed else checked).usable:
+        raise typer.Exit(1)
+
+
+def _load(data: Path) -> "Dataset":
+    """Read a data set; say what should be known of how it was read; write a split down that had to be made."""
+    from garbage_cli.console.terminal import say
+    from garbage_cli.dataset import Dataset
+    from garbage_cli.images import mute_warnings
+
+    mute_warnings()
+    dataset = Dataset.load(data)
+    for note in (*dataset.notes, dataset.write_split()):
+        if note:
+            say(note)
+    return dataset
 
 
 @app.command()
@@ -160,6 +204,8 @@ def train(
 ) -> None:
     """Fine-tune a PaddleClas network. Ctrl-C saves the state; --resume goes on from it.
 
+    The photos are checked first: those that can't be read are named and left out.
+
     \b
     garbage train --epochs 60
     garbage train --model MobileNetV2 --pretrained weights.pdparams --epochs 3
@@ -167,8 +213,7 @@ def train(
     from garbage_cli import trainer as room
     from garbage_cli.config import parse_override
     from garbage_cli.console import training as view
-    from garbage_cli.dataset import Dataset
-    from garbage_cli.images import mute_warnings
+    from garbage_cli.vendor import require
 
     options = {
         "epochs": epochs, "batch_size": batch_size, "device": device, "model.name": model,
@@ -177,13 +222,23 @@ def train(
     overrides: list[tuple[str, object]] = [(key, value) for key, value in options.items() if value is not None]
     overrides += [parse_override(text) for text in set_ or []]
     settings = _train_settings(config, overrides, out=out, resume=resume)
-    dataset = Dataset.load(data)
-    mute_warnings()
+    require("training", module="paddle", package="paddlepaddle", extra="train")
+    dataset = _checked(_load(data))
     with _stop_on_signal() as stop:
         reports = room.train(settings, dataset, output=out, resume=resume, stop=stop)
         last = view.Watch().draw(reports)
     if not view.show(last, json=json):
         raise typer.Exit(130)
+
+
+def _checked(dataset: "Dataset") -> "Dataset":
+    """The photos that can be decoded, after a check that reads only what has changed since the last one."""
+    from garbage_cli.check import check as examine
+    from garbage_cli.console import checking
+
+    checked = checking.watch(examine(dataset))
+    checking.say_before_training(checked)
+    return checked.usable_part()
 
 
 def _train_settings(

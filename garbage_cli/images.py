@@ -91,7 +91,13 @@ def open_photo(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Decoded:
         raise ImageError("it takes more memory to decode than there is", fault="enormous") from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, OverflowError) as error:
         fault: ImageFault = "truncated" if _breaks_off(data, str(error)) else "damaged"
-        raise ImageError(f"damaged or incomplete image: {error}", fault=fault) from None
+        raise ImageError(f"damaged or incomplete image: {_reason(error)}", fault=fault) from None
+
+
+def _reason(error: Exception) -> str:
+    """What Pillow says; some of its decoders say only a number, or that they can't."""
+    text = str(error)
+    return "its content can't be decoded" if text.lstrip("-").isdigit() or "decoder object" in text else text
 
 
 def is_animated(data: bytes) -> bool:
@@ -198,9 +204,10 @@ def _to_rgb(image: "Image") -> "Image":
     if image.mode.startswith("I"):
         return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", layer.size, "white")
+        white.paste(layer, mask=layer.getchannel("A"))
+        return white
     return image.convert("RGB")
 
 
@@ -212,15 +219,20 @@ def _eight_bits(grey: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
 
 
 def find(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield each path that is no folder as it is, and for a folder the photos below it, sorted, links not followed."""
+    """Yield each path that is no folder as it is, and for a folder the photos below it, sorted, links not followed.
+
+    A folder that can't be opened is yielded too: who reads it as a photo is told why.
+    """
     for path in paths:
         if not path.is_dir():
             yield path
             continue
-        for folder, subfolders, files in os.walk(path):
+        refused: list[OSError] = []
+        for folder, subfolders, files in os.walk(path, onerror=refused.append):
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
             yield from (
                 Path(folder, name)
                 for name in sorted(files)
                 if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
             )
+        yield from (Path(error.filename) for error in refused)

@@ -3,6 +3,7 @@
 Knows the 40 kinds of the Huawei Cloud data set and the bins of GB/T 19095-2019. Does not know photos or models.
 """
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -64,6 +65,8 @@ class Label:
             bin_name, name = "", bin_name
         if not name.strip():
             raise DatasetError(f"class {class_id} has no name: {text!r}; write it as 可回收物/易拉罐")
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text.strip()):
+            raise DatasetError(f"class {class_id} has control characters or broken text in its name: {text!a}")
         known = _BIN_BY_KIND.get(name.strip())
         return cls(class_id, name.strip(), bin_name.strip() or (known.chinese if known else None))
 
@@ -89,6 +92,9 @@ class Labels:
             by_id = {int(key): text for key, text in rule.items()}
         except ValueError as error:
             raise DatasetError(f"a class number is not a whole number: {error}") from None
+        if len(by_id) < len(rule):
+            twice = next(number for number in by_id if sum(int(key) == number for key in rule) > 1)
+            raise DatasetError(f"class number {twice} is there twice")
         if missing := sorted(set(range(len(by_id))) - by_id.keys()):
             raise DatasetError(f"class numbers must run from 0 without a gap: {missing[0]} is missing")
         return cls.parse(str(by_id[class_id]) for class_id in range(len(by_id)))

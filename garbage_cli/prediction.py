@@ -32,14 +32,21 @@ class Photo:
         try:
             status = self.source.stat()
             if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-                what = "is a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-                raise ImageError(what, fault="unreadable")
+                raise ImageError(_what_else(self.source, status.st_mode), fault="unreadable")
             size = status.st_size
             if size > max_bytes:
                 raise ImageError(f"{size:,} bytes; the limit is {max_bytes:,}", fault="enormous")
             return self.source.read_bytes()
         except OSError as error:
             raise ImageError(error.strerror or str(error), fault="unreadable") from None
+
+
+def _what_else(path: Path, mode: int) -> str:
+    """What a path is that is no regular file; raises OSError for a folder that can't be opened."""
+    if not stat.S_ISDIR(mode):
+        return "not a regular file"
+    next(path.iterdir(), None)
+    return "is a folder"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def staged_file(path: Path) -> Iterator[Path]:
     """Give a temporary sibling of `path` to write; rename it to `path` on success, remove it on failure."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with _named(path):
+        with _named(path, temporary):
             yield temporary
         _flush_to_disk(temporary)
         temporary.replace(path)
@@ -45,12 +45,13 @@ def staged_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Give an error of the file system that names no file (a full disk) the name of what was being written."""
+def _named(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Give an error that names no file (a full disk), or the temporary one, the name of what was being written."""
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno is not None:
+        hidden = temporary is not None and error.filename in (str(temporary), temporary)
+        if (error.filename is None or hidden) and error.errno is not None:
             error.filename = str(path)
         raise
 

@@ -22,7 +22,7 @@ from PIL import Image
 from garbage_cli.check import KINDS, Checked, check, fixing, page
 from garbage_cli.check import cache as cache_room
 from garbage_cli.check.inspection import Record, Row, fingerprint, inspect, inspect_all, inspect_chunk
-from garbage_cli.check.same import MAX_BITS, _candidates, nearly_equal
+from garbage_cli.check.same import MAX_BITS, Near, _candidates, near
 from garbage_cli.dataset import Dataset
 from garbage_cli.errors import DatasetError
 
@@ -94,6 +94,8 @@ def variants(image: Image.Image) -> dict[str, bytes]:
         "larger": encoded(larger),
         "smaller": encoded(smaller),
         "turned by EXIF": with_orientation(image.transpose(Image.Transpose.ROTATE_90), 6),
+        "a quarter": encoded(image.resize((image.width // 4, image.height // 4), Image.Resampling.LANCZOS)),
+        "cropped by 2 pixels a side": encoded(image.crop((2, 2, image.width - 2, image.height - 2))),
         "a little brighter": encoded(Image.fromarray((np.asarray(image) * 0.94 + 14).astype(np.uint8))),
     }
 
@@ -139,21 +141,60 @@ def test_one_file_listed_twice_or_under_two_classes_is_found(data: Path) -> None
     assert found(data) == {"two-labels": [name], "folder-disagrees": [name]}
 
 
+def looks(image: Image.Image) -> Record:
+    hash_, grid = fingerprint(image)
+    return Record(hash=hash_, grid=grid)
+
+
+def nearly(records: Sequence[Record], classes: Sequence[int] = (), held_out: Sequence[bool] = ()) -> list[Near]:
+    n = len(records)
+    return near(records, contents=range(n), classes=classes or [0] * n, held_out=held_out or [False] * n)
+
+
 def test_photos_of_different_things_are_not_called_nearly_the_same() -> None:
     rng = np.random.default_rng(0)
-    records = []
-    for _ in range(300):
-        hash_, grid, colour = fingerprint(photo(int(rng.integers(2**40))))
-        records.append(Record(hash=hash_, grid=grid, colour=colour))
-    assert nearly_equal(records) == []
+    assert nearly([looks(photo(int(rng.integers(2**40)))) for _ in range(300)]) == []
 
 
 def test_flat_photos_are_told_apart_by_colour() -> None:
+    colours = ((250, 250, 250), (200, 200, 200), (250, 250, 248), (40, 90, 200))
+    assert nearly([looks(Image.new("RGB", (64, 64), colour)) for colour in colours]) == [Near("duplicate", 2, 0)]
+
+
+def test_things_of_one_shape_in_other_colours_are_not_nearly_the_same() -> None:
     records = []
-    for colour in ((250, 250, 250), (200, 200, 200), (250, 250, 248), (40, 90, 200)):
-        hash_, grid, mean = fingerprint(Image.new("RGB", (64, 64), colour))
-        records.append(Record(hash=hash_, grid=grid, colour=mean))
-    assert nearly_equal(records) == [[0, 2]]
+    for colour in ((200, 30, 40), (30, 160, 150), (250, 150, 180), (20, 20, 20), (240, 200, 20), (120, 60, 160)):
+        image = Image.new("RGB", (160, 120), (245, 245, 243))
+        image.paste(colour, (60, 30, 100, 100))
+        image.paste((230, 230, 235), (70, 15, 90, 30))
+        records.append(looks(image))
+    assert nearly(records) == []
+
+
+def test_a_photo_has_one_finding_the_gravest_and_the_training_photo_is_the_one_that_leaks() -> None:
+    records = [looks(photo(1))] * 5
+    found = nearly(records, classes=[0] * 5, held_out=[False, False, True, True, False])
+    assert [(each.relation, each.item) for each in found] == [("leak", 0), ("leak", 1), ("duplicate", 3), ("leak", 4)]
+    assert {each.other for each in found} == {2, 3}
+    found = nearly(records, classes=[0, 1, 0, 0, 0])
+    assert [(each.relation, each.item) for each in found] == [
+        ("two-labels", 1),
+        ("two-labels", 2),
+        ("two-labels", 3),
+        ("two-labels", 4),
+    ]
+    assert {each.other for each in found} == {0, 1}
+
+
+def test_what_is_of_equal_content_is_not_called_nearly_the_same() -> None:
+    records = [looks(photo(1))] * 3
+    (only,) = near(records, contents=[7, 7, 8], classes=[0] * 3, held_out=[False] * 3)
+    assert (only.relation, only.item) == ("duplicate", 2)
+
+
+def test_thousands_of_nearly_equal_photos_give_a_finding_each_and_no_more() -> None:
+    records = [looks(photo(1))] * 5000
+    assert len(nearly(records)) == 4999
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=30), st.data())
@@ -168,7 +209,7 @@ def test_the_search_in_bands_finds_every_pair_that_comparing_all_would(hashes: l
         for pair in zip(first.tolist(), second.tolist(), strict=True)
     }
     wanted = {(i, j) for j in range(len(hashes)) for i in range(j) if (hashes[i] ^ hashes[j]).bit_count() <= MAX_BITS}
-    assert got == wanted
+    assert got >= wanted
 
 
 # ---- classes and lists
@@ -256,10 +297,10 @@ def test_of_copies_one_stays_of_a_leak_the_validation_photo_of_two_labels_none(d
 def test_cleaned_lists_of_another_state_are_not_used_and_said(data: Path) -> None:
     add(data, "0/a.jpg", b"")
     fixing.fix(checked(data))
-    assert Dataset.load(data).left_out == 1
+    assert len(Dataset.load(data).left_out) == 1
     add(data, "0/b.jpg", JPEG)
     dataset = Dataset.load(data)
-    assert dataset.left_out == 0
+    assert dataset.left_out == ()
     assert "is of another state of this data set" in dataset.notes[0]
     assert data / "0" / "b.jpg" in {sample.path for sample in dataset.train}
 
@@ -274,15 +315,77 @@ def test_folders_can_be_fixed_too(tmp_path: Path) -> None:
     fixed = fixing.fix(checked(tmp_path))
     assert [each.path for each in fixed.left_out] == ["glass/bad.jpg"]
     dataset = Dataset.load(tmp_path)
-    assert (len(dataset.train), len(dataset.val), dataset.left_out) == (16, 4, 1)
+    assert (len(dataset.train), len(dataset.val), len(dataset.left_out)) == (16, 4, 1)
     assert checked(tmp_path).findings == ()
 
 
 def test_fix_does_not_empty_a_split(data: Path) -> None:
     (data / "validate.txt").write_text("./0/gone.jpg 0\n")
-    with pytest.raises(DatasetError, match="no val photo would be left; nothing was written"):
+    with pytest.raises(DatasetError, match="no val photo would be left; no list was written"):
         fixing.fix(checked(data))
     assert not (data / "checked.json").exists()
+
+
+def test_what_was_found_is_on_disk_even_if_the_lists_cannot_be_written(
+    data: Path, garbage: Garbage, tmp_path: Path
+) -> None:
+    (data / "validate.txt").write_text("./0/gone.jpg 0\n")
+    result = garbage("check", data, "--fix", "--report", tmp_path / "check")
+    assert result.code == 1
+    assert result.err.splitlines()[-1].endswith("no val photo would be left; no list was written")
+    assert json.loads((tmp_path / "check" / "check.json").read_text())["counts"]["missing"] == 1
+    assert (tmp_path / "check" / "check.html").is_file()
+
+
+def test_fixing_twice_keeps_the_record_of_what_was_left_out(data: Path, tmp_path: Path, garbage: Garbage) -> None:
+    add(data, "0/a.jpg", b"")
+    assert garbage("check", data, "--fix", "--report", tmp_path / "check").code == 0
+    record = json.loads((data / "checked.json").read_text())
+    assert garbage("check", data, "--fix", "--report", tmp_path / "check").code == 0
+    assert json.loads((data / "checked.json").read_text()) == record
+    assert [row["path"] for row in record["left_out"]] == ["0/a.jpg"]
+    assert found(data) == {}
+
+
+def test_two_texts_that_name_one_photo_leave_one_of_it(tmp_path: Path) -> None:
+    (tmp_path / "garbage_classify_rule.json").write_text(json.dumps({"0": "可回收物/易拉罐", "1": "有害垃圾/干电池"}))
+    for i in range(12):
+        (tmp_path / f"img_{i}.jpg").write_bytes(encoded(photo(500 + i)))
+        (tmp_path / f"img_{i}.txt").write_text(f"img_{i}.jpg, {i % 2}")
+    Dataset.load(tmp_path).write_split()
+    copied = Dataset.load(tmp_path).train[0]
+    (tmp_path / "img_99.txt").write_text(f"{copied.path.name}, {copied.class_id}")
+    fixed = fixing.fix(checked(tmp_path))
+    assert [(each.path, each.why) for each in fixed.left_out] == [(copied.path.name, "duplicate: listed twice")]
+    assert copied in Dataset.load(tmp_path).train
+
+
+@pytest.mark.parametrize(
+    "name", ["a\t1.jpg", "a\\1.jpg", "a  b.jpg", os.fsdecode(b"\xc0\xac 1.jpg"), "1.jpg 7.jpg", "，.jpg"]
+)
+def test_lists_of_ours_hold_whatever_names_photos_have(tmp_path: Path, name: str) -> None:
+    for kind, seed in (("glass", 600), ("纸", 620)):
+        (tmp_path / kind).mkdir()
+        for i in range(10):
+            (tmp_path / kind / f"{i} {name}").write_bytes(encoded(photo(seed + i)))
+    (tmp_path / "glass" / "line\nbreak.jpg").write_bytes(encoded(photo(640)))
+    (tmp_path / "glass" / "bad.jpg").write_bytes(b"")
+    first = Dataset.load(tmp_path)
+    first.write_split()
+    assert Dataset.load(tmp_path).val == first.val
+    fixed = fixing.fix(checked(tmp_path))
+    assert sorted(each.path for each in fixed.left_out) == ["glass/bad.jpg", "glass/line\nbreak.jpg"]
+    dataset = Dataset.load(tmp_path)
+    assert len(dataset.left_out) == 2
+    assert {s.path for s in (*dataset.train, *dataset.val)} == set(tmp_path.glob("*/*[0-9]*.jpg"))
+
+
+def test_many_equal_photos_give_a_small_result(data: Path) -> None:
+    for i in range(300):
+        add(data, f"0/same {i}.jpg", JPEG, listed="train.txt" if i % 2 else "validate.txt")
+    result = checked(data)
+    assert result.counts() == {"leak": 150, "unbalanced": 7}
+    assert len(json.dumps(page.as_json(result))) < 100_000
 
 
 # ---- the cache
@@ -306,6 +409,24 @@ def test_a_photo_that_changes_is_read_again_though_size_and_time_stay(data: Path
     result = checked(data)
     assert result.fresh == 1
     assert list(result.bad_photos()) == [path]
+
+
+def test_a_cache_that_is_damaged_within_is_made_anew(data: Path) -> None:
+    checked(data)
+    file = cache_room.cache_file(Dataset.load(data).root)
+    content = bytearray(file.read_bytes())
+    content[2000:] = bytes(len(content) - 2000)
+    file.write_bytes(content)
+    assert checked(data).findings == ()
+    checked(data)  # found damaged when it was written to, and made anew
+    assert checked(data).fresh == 0
+
+
+def test_a_photo_of_the_far_future_is_no_trouble(data: Path) -> None:
+    path = Dataset.load(data).train[0].path
+    os.utime(path, (10**10, 10**10))
+    checked(data)
+    assert checked(data).fresh == 0
 
 
 @pytest.mark.parametrize("spoil", ["damaged", "a folder", "no place"])
@@ -448,8 +569,7 @@ def test_the_table_the_json_and_the_exit_code(data: Path, garbage: Garbage, tmp_
     told = garbage("check", data, "--report", report, "--json")
     value = json.loads(told.out)
     assert told.code == 1
-    saved = json.loads((report / "check.json").read_text(encoding="utf-8"))
-    assert {**saved, "fixed": None} == value
+    assert json.loads((report / "check.json").read_text(encoding="utf-8")) == value
     assert (value["usable"], value["layout"]) == (False, "AI Studio lists")
     assert Counter(finding["kind"] for finding in value["findings"]) == value["counts"]
     (gone,) = [finding for finding in value["findings"] if finding["kind"] == "missing"]
@@ -497,8 +617,8 @@ def test_a_report_that_cannot_be_written_is_one_line(data: Path, garbage: Garbag
     (tmp_path / "file").write_text("in the way")
     result = garbage("check", data, "--report", tmp_path / "file")
     assert result.code == 1
-    assert result.err.count("error: ") == 1
-    assert "file" in result.err
+    assert result.err.endswith("file is a file; name another folder with --report\n")
+    assert result.err.count("\n") == 1  # and no photo was read before
 
 
 def test_check_makes_and_writes_a_split_and_says_so(garbage: Garbage, tmp_path: Path) -> None:
@@ -506,8 +626,9 @@ def test_check_makes_and_writes_a_split_and_says_so(garbage: Garbage, tmp_path: 
         (tmp_path / "photos" / kind).mkdir(parents=True)
         for i in range(10):
             (tmp_path / "photos" / kind / f"{i}.jpg").write_bytes(encoded(photo(seed + i)))
+    shutil.copy(tmp_path / "photos" / "glass" / "3.jpg", tmp_path / "photos" / "glass" / "copy.jpg")
     result = garbage("check", tmp_path / "photos", "--report", tmp_path / "check")
-    assert result.code == 0
+    assert result.code == 0, result.out  # a copy is on the side of its original, so nothing leaks
     assert "20% of each class set aside (seed 42), 4 photos, written to" in result.err
     assert len((tmp_path / "photos" / "validate.split.txt").read_text().splitlines()) == 4
 

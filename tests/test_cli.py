@@ -162,7 +162,7 @@ def test_an_archive_without_lists_is_kept_and_said(garbage: Garbage, tmp_path: P
     archive = write_zip(tmp_path / "a.zip", {"a.jpg": b"x"})
     result = garbage("unpack", archive, "--out", tmp_path / "data")
     assert result.code == 1
-    assert "no train.txt in" in result.err
+    assert "no data set in" in result.err
     assert (tmp_path / "data" / "a.jpg").is_file()
 
 
@@ -172,7 +172,7 @@ def test_force_does_not_replace_a_data_set_by_what_is_none(garbage: Garbage, tmp
     data = tmp_path / "data"
     assert garbage("unpack", good, "--out", data).code == 0
     result = garbage("unpack", wrong, "--out", data, "--force")
-    assert_one_line(result, "no train.txt in wrong.zip", f"{data} is kept as it was")
+    assert_one_line(result, "no data set in wrong.zip: no train.txt", f"{data} is kept as it was")
     assert (data / "train.txt").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "good.zip", "wrong.zip"]
 

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,6 +81,7 @@ def test_the_rule_file_wins_over_labels_txt(tmp_path: Path) -> None:
         ("./0/a.jpg ²", "bad-line", "not of the form"),
         ("../../etc/passwd 0", "outside", "leads out of"),
         ("/etc/passwd 0", "outside", "leads out of"),
+        ("/ 0", "outside", "leads out of"),
         ("C:\\photos\\a.jpg 0", "outside", "leads out of"),
         ("0\\..\\..\\a.jpg 0", "outside", "leads out of"),
     ],
@@ -198,6 +200,41 @@ def test_an_empty_class_folder_is_a_class_without_photos(tmp_path: Path) -> None
     assert Dataset.load(tmp_path).counts("train") == {0: 1, 1: 0, 2: 1}
 
 
+def test_years_are_names_and_names_go_before_numbers(tmp_path: Path) -> None:
+    dataset = Dataset.load(touch(tmp_path / "years", "2019/a.jpg", "2020/b.jpg"))
+    assert [label.name for label in dataset.labels.items] == ["2019", "2020"]
+    root = touch(tmp_path / "named", "1/a.jpg", "2/b.jpg", "3/c.jpg")
+    (root / "labels.txt").write_text("1\n2\n3\n")
+    assert shape(Dataset.load(root))["train"] == {"a.jpg": 0, "b.jpg": 1, "c.jpg": 2}
+
+
+def test_a_stray_photo_beside_kinds_does_not_hide_them(tmp_path: Path) -> None:
+    dataset = Dataset.load(touch(tmp_path, "可回收物/易拉罐/1.jpg", "可回收物/包/2.jpg", "可回收物/stray.jpg"))
+    assert sorted(dataset.labels.texts) == ["可回收物/包", "可回收物/易拉罐"]
+
+
+def test_class_folders_may_be_links(tmp_path: Path) -> None:
+    touch(tmp_path / "far", "a/1.jpg", "b/2.jpg")
+    (tmp_path / "data").mkdir()
+    for kind in "ab":
+        (tmp_path / "data" / kind).symlink_to(tmp_path / "far" / kind)
+    assert len(Dataset.load(tmp_path / "data").train) == 2
+
+
+def test_absolute_paths_into_the_data_set_and_commas_are_read(tmp_path: Path) -> None:
+    root = make(tmp_path, train=f"{tmp_path}/0/a.jpg 0\n0/a.jpg,1\n0/a.jpg , 2\n")
+    assert [sample.class_id for sample in Dataset.load(root).train] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "rule", ['{"0": "a", "00": "b"}', '{"0": "\\ud800x"}', '{"0": "\\u001b]0;x"}', '{"0": ' + "9" * 5000 + "}"]
+)
+def test_rule_files_that_would_mislead_are_refused(tmp_path: Path, rule: str) -> None:
+    root = make(tmp_path, garbage_classify_rule__json=rule.encode())
+    with pytest.raises(DatasetError, match=r"rule\.json: "):
+        Dataset.load(root)
+
+
 @pytest.mark.parametrize("numbered", [False, True])
 def test_paddlex_lists_are_read(tmp_path: Path, numbered: bool) -> None:
     root = touch(tmp_path, "images/1.jpg", "images/2.jpg", "images/3.jpg")
@@ -247,6 +284,36 @@ def test_the_split_that_is_made_is_written_down_and_holds(tmp_path: Path) -> Non
     assert len(later.train) == len(first.train) + 40
     (tmp_path / "validate.split.txt").unlink()
     assert len(Dataset.load(tmp_path).val) == 12
+
+
+def test_the_written_split_survives_new_and_removed_classes(tmp_path: Path) -> None:
+    touch(tmp_path, *[f"{kind}/{i}.jpg" for kind in "bc" for i in range(10)])
+    before = Dataset.load(tmp_path)
+    before.write_split()
+    touch(tmp_path, *[f"a/{i}.jpg" for i in range(10)])  # the classes are numbered anew
+    after = Dataset.load(tmp_path)
+    assert {s.path for s in before.val} < {s.path for s in after.val}
+    assert after.counts("val") == {0: 2, 1: 2, 2: 2}
+    assert "6 photos, written to" in str(after.write_split())
+    shutil.rmtree(tmp_path / "b")
+    assert Dataset.load(tmp_path).counts("val") == {0: 2, 1: 2}
+
+
+def test_a_split_of_nothing_is_not_written(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "b/1.jpg")
+    assert Dataset.load(tmp_path).write_split() is None
+    touch(tmp_path, *[f"{kind}/new {i}.jpg" for kind in "ab" for i in range(9)])
+    assert len(Dataset.load(tmp_path).val) == 4
+
+
+def test_copies_go_to_one_side_of_a_split_that_is_made(tmp_path: Path) -> None:
+    touch(tmp_path, *[f"a/{i}.jpg" for i in range(20)])
+    for i in range(20):
+        (tmp_path / "a" / f"{i}.jpg").write_bytes(f"photo {i // 2}".encode())
+    (tmp_path / "labels.txt").write_text("a\n")
+    dataset = Dataset.load(tmp_path)
+    assert len(dataset.val) == 4
+    assert not {s.path.read_bytes() for s in dataset.val} & {s.path.read_bytes() for s in dataset.train}
 
 
 def test_the_split_depends_on_names_alone(tmp_path: Path) -> None:

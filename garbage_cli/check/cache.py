@@ -6,21 +6,23 @@ Knows where it lies and when it no longer holds. Does not know what the records 
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import TypeVar
 
-from garbage_cli.check.inspection import VERSION, Inspected, Record, values_of
+from garbage_cli.check.inspection import VERSION, Inspected, Record, Stamp, values_of
 from garbage_cli.images import DEFAULT_LIMITS
 
+_Result = TypeVar("_Result")
 _COLUMNS = [field.name for field in fields(Record)]
 _TABLE = (
-    "CREATE TABLE IF NOT EXISTS seen (path BLOB PRIMARY KEY, bytes, changed, moved, number, "
+    "CREATE TABLE IF NOT EXISTS seen (path BLOB PRIMARY KEY, stamp TEXT, "
     + ", ".join(f'"{name}"' for name in _COLUMNS)
     + ") WITHOUT ROWID"
 )
-_INSERT = f"INSERT OR REPLACE INTO seen VALUES ({', '.join('?' * (5 + len(_COLUMNS)))})"
+_INSERT = f"INSERT OR REPLACE INTO seen VALUES ({', '.join('?' * (2 + len(_COLUMNS)))})"
 
 
 def cache_file(root: Path) -> Path:
@@ -34,48 +36,84 @@ def cache_file(root: Path) -> Path:
 
 
 class Cache:
-    """Records by path and stamp. A cache that can't be written or read is done without."""
+    """Records by path and stamp. A cache that can't be used is done without; a damaged one is made anew."""
 
-    def __init__(self, connection: sqlite3.Connection | None) -> None:
-        self._connection = connection
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            if self._path is not None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._connection = _connect(self._path)
+        except (OSError, sqlite3.Error):
+            self._connection = None
 
     def load(self) -> dict[str, Inspected]:
         """Return all records, by path from the root."""
-        if self._connection is None:
-            return {}
-        try:
-            rows = self._connection.execute("SELECT * FROM seen").fetchall()
-            return {os.fsdecode(row[0]): Inspected(row[1:5], Record(*row[5:])) for row in rows}
-        except (sqlite3.Error, TypeError):
-            return {}
+        rows = self._try(lambda connection: connection.execute("SELECT * FROM seen").fetchall()) or []
+        return {os.fsdecode(path): Inspected(_parse(stamp), Record(*values)) for path, stamp, *values in rows}
 
     def save(self, found: Iterable[tuple[str, Inspected]]) -> None:
         """Keep records of files that did not change while they were read."""
-        rows = [(os.fsencode(name), *each.stamp, *values_of(each.record)) for name, each in found if each.stamp]
-        if self._connection is None or not rows:
-            return
-        try:
-            with self._connection:
-                self._connection.executemany(_INSERT, rows)
-        except sqlite3.Error:  # a full disk, say: the check goes on without
+        rows = [
+            (os.fsencode(name), " ".join(map(str, each.stamp)), *values_of(each.record))
+            for name, each in found
+            if each.stamp
+        ]
+
+        def write(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.executemany(_INSERT, rows)
+
+        self._try(write)
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._connection is not None:
+            self._connection.close()
             self._connection = None
+
+    def _try(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
+        """Do something with the file; if it is in use or the disk is full, go on without; if damaged, make it anew."""
+        if self._connection is None:
+            return None
+        try:
+            return work(self._connection)
+        except sqlite3.OperationalError:
+            self.close()
+        except sqlite3.DatabaseError:
+            self.close()
+            if self._path is not None:
+                _delete(self._path)
+            self._open()
+        return None
+
+
+def _parse(stamp: str) -> Stamp:
+    size, changed, moved, number = map(int, stamp.split())
+    return size, changed, moved, number
+
+
+def _delete(path: Path) -> None:
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
 
 
 @contextmanager
 def open_cache(root: Path) -> Iterator[Cache]:
-    """Give the cache of a data set; an empty one that keeps nothing where the cache folder can't be used."""
-    connection = None
+    """Give the cache of a data set; one that keeps nothing where the cache folder can't be used."""
     try:
         path = cache_file(root)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = _connect(path)
-    except (OSError, sqlite3.Error):
-        pass
+    except (OSError, RuntimeError):  # no home folder
+        path = None
+    cache = Cache(path)
     try:
-        yield Cache(connection)
+        yield cache
     finally:
-        if connection is not None:
-            connection.close()
+        cache.close()
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -84,7 +122,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError:  # in use, or no room
         raise
     except sqlite3.DatabaseError:  # damaged: it is only a cache
-        path.unlink(missing_ok=True)
+        _delete(path)
         return _prepared(path)
 
 

@@ -3,14 +3,14 @@
 Knows which findings are dropped. Does not know how they were found.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from garbage_cli.check import Checked, Finding
+from garbage_cli.check import Checked
 from garbage_cli.check.rules import findings
 from garbage_cli.dataset import SPLITS, Dataset, Sample, Split
 from garbage_cli.dataset.cleaned import LeftOutPhoto, write
+from garbage_cli.dataset.splits import listable
 from garbage_cli.errors import DatasetError
 
 _Entry = tuple[Split, str, int | None, str]
@@ -33,35 +33,36 @@ def fix(checked: Checked) -> Fixed:
     knows which is right; of copies in one split, the first stays. Raises DatasetError if no photo would be left.
     """
     dataset = checked.dataset
-    dropped = _dropped(checked.findings, dataset)
+    dropped = _dropped(checked)
     splits = {split: _kept(dataset, split, dropped) for split in SPLITS}
     for split in SPLITS[:2]:
         if not splits[split]:
-            raise DatasetError(f"{dataset.root}: no {split} photo would be left; nothing was written")
-    left_out = [LeftOutPhoto(name, split, why) for (split, name, _, _), why in dropped.items()]
+            raise DatasetError(f"{dataset.root}: no {split} photo would be left; no list was written")
+    fresh = tuple(LeftOutPhoto(name, split, why) for (split, name, _, _), why in dropped.items())
+    left_out = (*dataset.left_out, *fresh)
     written = write(dataset.root, splits, left_out=left_out, fingerprint=dataset.found)
     cleaned = replace(
-        dataset, train=splits["train"], val=splits["val"], test=splits["test"], problems=(), left_out=len(left_out)
+        dataset, train=splits["train"], val=splits["val"], test=splits["test"], problems=(), left_out=left_out
     )
     after = Checked(cleaned, checked.records, findings(cleaned, checked.records), fresh=0)
-    return Fixed(tuple(written), tuple(left_out), after)
+    return Fixed(tuple(written), fresh, after)
 
 
-def _dropped(found: Sequence[Finding], dataset: Dataset) -> dict[_Entry, str]:
+def _dropped(checked: Checked) -> dict[_Entry, str]:
     dropped: dict[_Entry, str] = {}
-    for finding in found:
+    two_labels: dict[bytes, str] = {}
+    for finding in checked.findings:
         if not finding.kind.dropped or finding.split is None:
             continue
         why = f"{finding.kind.name}: {finding.detail}"
         dropped[finding.split, finding.path, finding.class_id, finding.where] = why
         if finding.kind.name == "two-labels":
-            involved = {finding.path, *finding.others}
-            dropped |= {entry: why for entry in _entries(dataset) if entry[1] in involved}
+            two_labels[checked.records[checked.dataset.root / finding.path].sha256] = why
+    for split in SPLITS:
+        for sample in checked.dataset.split(split):
+            if why := two_labels.get(checked.records[sample.path].sha256, ""):
+                dropped[_entry(checked.dataset, split, sample)] = why
     return dropped
-
-
-def _entries(dataset: Dataset) -> list[_Entry]:
-    return [_entry(dataset, split, sample) for split in SPLITS for sample in dataset.split(split)]
 
 
 def _entry(dataset: Dataset, split: Split, sample: Sample) -> _Entry:
@@ -69,4 +70,12 @@ def _entry(dataset: Dataset, split: Split, sample: Sample) -> _Entry:
 
 
 def _kept(dataset: Dataset, split: Split, dropped: dict[_Entry, str]) -> tuple[Sample, ...]:
-    return tuple(s for s in dataset.split(split) if _entry(dataset, split, s) not in dropped)
+    """The samples that are not dropped; a name that holds a line break can't stand in a list, and goes too."""
+    kept = []
+    for sample in dataset.split(split):
+        entry = _entry(dataset, split, sample)
+        if not listable(entry[1]):
+            dropped.setdefault(entry, "its name holds a line break; rename it")
+        if entry not in dropped:
+            kept.append(sample)
+    return tuple(kept)

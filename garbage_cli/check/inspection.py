@@ -29,9 +29,11 @@ from garbage_cli.vendor import available_cores
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-VERSION = 2
+VERSION = 3
 """Of what a Record holds and how it is found out; raise it when that changes."""
 
+GRID = 8
+"""Parts a side of the grid of colours."""
 CHUNK = 32
 """Photos that a worker process is given at a time."""
 FEW = 400
@@ -61,9 +63,7 @@ class Record:
     hash: bytes = b""
     """Perceptual hash (DCT, 64 bits) of the upright photo."""
     grid: bytes = b""
-    """Brightness of 8 × 8 parts."""
-    colour: bytes = b""
-    """Mean red, green and blue."""
+    """Red, green and blue of 8 × 8 parts."""
 
 
 Value = str | int | bytes
@@ -112,7 +112,7 @@ def _record(path: Path) -> Record:
         decoded = open_photo(data)
     except ImageError as error:
         return Record(error.fault, str(error), digest)
-    hash_, grid, colour = fingerprint(decoded.image)
+    hash_, grid = fingerprint(decoded.image)
     return Record(
         sha256=digest,
         format=sys.intern(decoded.format),
@@ -123,7 +123,6 @@ def _record(path: Path) -> Record:
         animated=decoded.format not in ("JPEG", "MPO", "BMP") and is_animated(data),
         hash=hash_,
         grid=grid,
-        colour=colour,
     )
 
 
@@ -132,15 +131,15 @@ def _depth(data: bytes, decoded: Decoded) -> str:
     return "/16" if decoded.format == "PNG" and data[24] == 16 and not decoded.mode.startswith("I") else ""
 
 
-def fingerprint(image: "Image") -> tuple[bytes, bytes, bytes]:
-    """Return what finds nearly equal photos: perceptual hash (8 bytes), 8 × 8 brightness (64), mean colour (3)."""
+def fingerprint(image: "Image") -> tuple[bytes, bytes]:
+    """Return what finds nearly equal photos: perceptual hash (8 bytes), colours of an 8 × 8 grid (192 bytes)."""
     import imagehash
     from PIL.Image import Resampling
 
     small = image.convert("L").resize((32, 32), Resampling.BOX, reducing_gap=1.0)
     bits = np.packbits(imagehash.phash(small).hash)
-    dots = image.resize((16, 16), Resampling.NEAREST).resize((1, 1), Resampling.BOX)
-    return bits.tobytes(), small.reduce(4).tobytes(), dots.tobytes()
+    dots = image.resize((8 * GRID, 8 * GRID), Resampling.NEAREST).reduce(8)
+    return bits.tobytes(), dots.tobytes()
 
 
 Work = Callable[[Sequence[str]], list[Row]]
@@ -188,8 +187,11 @@ def _pool(processes: int) -> ProcessPoolExecutor:
 
 
 def _prepare_worker() -> None:
-    """In a worker: leave Ctrl-C to the parent, end when it ends, and keep Pillow's remarks quiet."""
+    """In a worker: leave Ctrl-C to the parent, end when it ends, and keep remarks of the decoders quiet."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 2)  # libtiff and others write there of damage, without a file's name
+    os.close(silent)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     mute_warnings()
 

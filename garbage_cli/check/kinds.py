@@ -68,13 +68,14 @@ _ALL = (
     Kind("animated", "warning", "animations: only the first frame counts", "save the frame you mean"),
     Kind("tiny", "warning", "tiny photos", "use larger ones"),
     Kind("empty-class", "warning", "classes without training photos", "add photos, or take the class out"),
+    Kind("same-name", "warning", "classes that share a name", "give each its own name, or make them one class"),
     Kind("no-validation", "warning", "classes without validation photos", "move some of their photos there"),
     Kind("unbalanced", "warning", "classes far smaller than the largest", "add photos, or weigh the classes"),
     Kind("large", "note", "large photos, slow to decode", "shrink them to 1,000 pixels or so"),
     Kind("unusual-mode", "note", "CMYK, 16-bit, palette or transparent photos", "nothing; they are converted"),
     Kind("rotated", "note", "photos turned by EXIF", "nothing; they are turned upright"),
     Kind("misnamed", "note", "photos named as another format", "nothing; they are read by their content"),
-    Kind("unlisted", "note", "photos in no list", "add them, if they belong"),
+    Kind("unlisted", "note", "photos in no list and no class folder", "add them, if they belong"),
 )
 KINDS = {kind.name: kind for kind in _ALL}
 """By name, the gravest first."""

@@ -5,6 +5,7 @@ Knows JSON and HTML. Does not know how anything was found.
 
 import base64
 import io
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from garbage_cli.check import KINDS, Checked, Finding, Kind
+from garbage_cli.check.fixing import Fixed
 from garbage_cli.dataset import SPLITS, Dataset
-from garbage_cli.errors import ImageError, MissingExtraError
+from garbage_cli.dataset.text import printable
+from garbage_cli.errors import DatasetError, ImageError, MissingExtraError
 from garbage_cli.images import DEFAULT_LIMITS, open_photo
 from garbage_cli.parallel import ordered_map
 from garbage_cli.prediction import Photo
@@ -34,15 +37,24 @@ SIDE_BY_SIDE = 4
 """Photos of one finding that are shown beside each other."""
 
 
-def write(checked: Checked, folder: Path) -> tuple[Path, Path]:
-    """Write both files into a folder, which is made; return their paths."""
+def require_room(folder: Path) -> None:
+    """Raise DatasetError if a report can't be written into this folder, before the work is done for nothing."""
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise DatasetError(f"{place} is a file; name another folder with --report")
+    if not os.access(place, os.W_OK):
+        raise DatasetError(f"{place} can't be written to; name another folder with --report")
+
+
+def write(checked: Checked, folder: Path, fixed: Fixed | None = None) -> Path:
+    """Write both files into a folder; return the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / JSON_FILE, as_json(checked))
-    write_text(folder / PAGE_FILE, render(checked))
-    return folder / JSON_FILE, folder / PAGE_FILE
+    write_json(folder / JSON_FILE, as_json(checked, fixed))
+    write_text(folder / PAGE_FILE, render(checked, fixed))
+    return folder / PAGE_FILE
 
 
-def as_json(checked: Checked) -> dict[str, Any]:
+def as_json(checked: Checked, fixed: Fixed | None = None) -> dict[str, Any]:
     """Return the whole result as plain values, names fit to print."""
     dataset = checked.dataset
     counts = {split: dataset.counts(split) for split in SPLITS}
@@ -64,7 +76,16 @@ def as_json(checked: Checked) -> dict[str, Any]:
         "counts": checked.counts(),
         "notes": [printable(note) for note in dataset.notes],
         "findings": [_finding_json(finding) for finding in checked.findings],
+        "fixed": _fixed_json(fixed) if fixed else None,
     }
+
+
+def _fixed_json(fixed: Fixed) -> dict[str, Any]:
+    left_out = [
+        {"path": printable(each.path), "split": each.split, "why": printable(each.why)} for each in fixed.left_out
+    ]
+    written = [printable(str(path)) for path in fixed.written]
+    return {"written": written, "usable": fixed.after.usable, "left_out": left_out}
 
 
 def _finding_json(finding: Finding) -> dict[str, Any]:
@@ -78,11 +99,6 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
         "detail": printable(finding.detail),
         "others": [printable(other) for other in finding.others],
     }
-
-
-def printable(text: str) -> str:
-    """The text with bytes that are no UTF-8 (in names of files) as `\\xb5`."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 # ---- the page
@@ -116,7 +132,7 @@ class _Section:
     more: int
 
 
-def render(checked: Checked) -> str:
+def render(checked: Checked, fixed: Fixed | None = None) -> str:
     """Return the page: one file, no script, nothing loaded from elsewhere."""
     try:
         from jinja2 import Environment, StrictUndefined
@@ -131,6 +147,7 @@ def render(checked: Checked) -> str:
     splits = [split for split in SPLITS if dataset.split(split)]
     return template.render(
         checked=checked,
+        fixed=fixed,
         dataset=dataset,
         splits=[(split, len(dataset.split(split))) for split in splits],
         bars=_bars(dataset, splits),

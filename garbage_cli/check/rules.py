@@ -10,7 +10,7 @@ from pathlib import Path
 
 from garbage_cli.check.inspection import Record
 from garbage_cli.check.kinds import KINDS, Finding
-from garbage_cli.check.same import nearly_equal
+from garbage_cli.check.same import near
 from garbage_cli.dataset import SPLITS, Dataset, Sample, Split
 from garbage_cli.images import find
 
@@ -85,6 +85,11 @@ def _faults(places: Sequence[Place], records: Mapping[Path, Record]) -> Iterator
 # ---- the same photo twice
 
 
+MENTIONED = 3
+"""Photos that a finding names in its text; it holds a few more for the page."""
+SHOWN = 8
+
+
 def _same(places: Sequence[Place], records: Mapping[Path, Record], dataset: Dataset) -> Iterator[Finding]:
     by_content: dict[bytes, list[Place]] = defaultdict(list)
     for place in places:
@@ -92,36 +97,55 @@ def _same(places: Sequence[Place], records: Mapping[Path, Record], dataset: Data
     groups = list(by_content.values())
     for group in groups:
         if len(group) > 1:
-            yield from _relation(group, "", dataset)
-    for indices in nearly_equal([records[group[0].sample.path] for group in groups]):
-        yield from _relation(_representatives(groups, indices), "near-", dataset)
+            yield from _equal(group, dataset)
+    yield from _nearly(groups, records, dataset)
 
 
-def _representatives(groups: Sequence[list[Place]], indices: Sequence[int]) -> list[Place]:
-    """One place for those of equal content, which have their own finding; one of each split, for a leak."""
-    chosen = []
-    for index in indices:
-        by_split = {place.split: place for place in reversed(groups[index])}
-        chosen += [by_split[split] for split in SPLITS if split in by_split]
-    return chosen
-
-
-def _relation(group: Sequence[Place], near: str, dataset: Dataset) -> Iterator[Finding]:
-    """What it means that these show the same: the labels disagree, or the splits overlap, or there are copies."""
+def _equal(group: Sequence[Place], dataset: Dataset) -> Iterator[Finding]:
+    """What it means that these are the same: the labels disagree, or the splits overlap, or there are copies."""
     if len({place.sample.class_id for place in group}) > 1:
-        named = [f"{place.name} as {dataset.labels[place.sample.class_id].name}" for place in group]
-        yield _finding(f"{near}two-labels", group[0], ", ".join(named), [place.name for place in group[1:]])
+        first = {place.sample.class_id: place for place in reversed(group)}
+        ordered = sorted(group, key=lambda place: first[place.sample.class_id] is not place)  # one of each label first
+        named = ", ".join(f"{place.name} as {_label(place, dataset)}" for place in ordered[:MENTIONED])
+        more = f", and {len(group) - MENTIONED} more" if len(group) > MENTIONED else ""
+        yield _finding("two-labels", ordered[0], named + more, [place.name for place in ordered[1:SHOWN]])
         return
     train = [place for place in group if place.split == "train"]
     held_out = [place for place in group if place.split != "train"]
     if train and held_out:
         for place in train:
-            detail = f"in {held_out[0].split}: {held_out[0].name}"
-            yield _finding(f"{near}leak", place, detail, [other.name for other in held_out])
+            yield _finding("leak", place, f"in {held_out[0].split}: {held_out[0].name}", [held_out[0].name])
         return
     for place in group[1:]:
         detail = "listed twice" if place.name == group[0].name else f"like {group[0].name}"
-        yield _finding(f"{near}duplicate", place, detail, [group[0].name])
+        yield _finding("duplicate", place, detail, [group[0].name])
+
+
+def _label(place: Place, dataset: Dataset) -> str:
+    return dataset.labels[place.sample.class_id].name
+
+
+def _nearly(groups: Sequence[list[Place]], records: Mapping[Path, Record], dataset: Dataset) -> Iterator[Finding]:
+    """Photos nearly the same as others. Of equal ones, which have a finding already, one a split and label stands."""
+    items, contents = list[Place](), list[int]()
+    for content, group in enumerate(groups):
+        standing = {(place.split, place.sample.class_id): place for place in reversed(group)}
+        items += standing.values()
+        contents += [content] * len(standing)
+    found = near(
+        [records[place.sample.path] for place in items],
+        contents=contents,
+        classes=[place.sample.class_id for place in items],
+        held_out=[place.split != "train" for place in items],
+    )
+    for each in found:
+        place, other = items[each.item], items[each.other]
+        detail = {
+            "two-labels": f"{_label(place, dataset)}, like {other.name}, which is {_label(other, dataset)}",
+            "leak": f"in {other.split}: {other.name}",
+            "duplicate": f"like {other.name}",
+        }[each.relation]
+        yield _finding(f"near-{each.relation}", place, detail, [other.name])
 
 
 # ---- photos that are odd
@@ -133,7 +157,7 @@ def _odd(places: Sequence[Place], records: Mapping[Path, Record], dataset: Datas
         for kind, detail in _oddities(record, place.sample.path):
             yield _finding(kind, place, detail)
         folder = place.sample.path.parent.name
-        if place.sample.line and folder.isdecimal() and folder != str(place.sample.class_id):
+        if place.sample.line and folder.isascii() and folder.isdigit() and int(folder) != place.sample.class_id:
             yield _finding("folder-disagrees", place, f"class {place.sample.class_id} in a folder named {folder}")
 
 
@@ -172,6 +196,10 @@ def _classes(dataset: Dataset, good: Sequence[Place]) -> Iterator[Finding]:
     for split in ("train", "val"):
         if not any(place.split == split for place in good):
             yield Finding(KINDS["no-photos"], "", f"no {split} photo that can be used")
+    names = Counter(label.name for label in dataset.labels.items)
+    for label in dataset.labels.items:
+        if names[label.name] > 1:
+            yield _class_finding("same-name", label.class_id, f"class {label.class_id} {label.text}")
     largest = max((counts["train", label.class_id] for label in dataset.labels.items), default=0)
     for label in dataset.labels.items:
         train, val = counts["train", label.class_id], counts["val", label.class_id]
@@ -192,11 +220,11 @@ def _class_finding(kind: str, class_id: int, detail: str) -> Finding:
 
 
 def _unlisted(dataset: Dataset, places: Sequence[Place]) -> Iterator[Finding]:
-    """Photos that lie there and that no list names; not asked where folders are the lists, or lists were cleaned."""
-    if dataset.layout in ("class folders", "train and val folders") or dataset.left_out:
+    """Photos that lie there and are in no list or class folder; not asked where lists were cleaned."""
+    if dataset.left_out:
         return
     listed = {place.sample.path for place in places}
     named = {dataset.root / problem.path for problem in dataset.problems}
     for path in find([dataset.root]):
         if path not in listed and path not in named:
-            yield Finding(KINDS["unlisted"], dataset.name(path), "in no list")
+            yield Finding(KINDS["unlisted"], dataset.name(path), "in no list and no class folder")

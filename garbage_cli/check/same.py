@@ -1,108 +1,149 @@
-"""Which of many photos are the same, or nearly the same.
+"""Which of many photos are nearly the same.
 
-Knows hashes and their distances. Does not know splits or labels.
+Knows hashes, grids of colours, and their distances. Does not know what a split or a label is, but for two numbers.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from garbage_cli.check.inspection import Record
+from garbage_cli.check.inspection import GRID, Record
 
-MAX_BITS = 4
-"""Of 64 bits of the perceptual hash that may differ: re-encoding, and shrinking to a half, change up to so many."""
-MIN_CORRELATION = 0.97
-"""Of the brightness of an 8 × 8 grid: tells a second shot of one scene from another thing in the same place."""
-MAX_COLOUR = 40.0
-"""Largest difference of a channel's mean, of 255, between photos of much contrast."""
-FLAT_COLOUR = 6.0
-"""The same between photos of none: there, colour is all there is. Between the two, contrast is added."""
+Relation = Literal["two-labels", "leak", "duplicate"]
+RELATIONS: tuple[Relation, ...] = ("two-labels", "leak", "duplicate")
+"""The gravest first."""
 
-GRID = 64
-"""Numbers of a record's grid."""
-_BANDS = (13, 13, 13, 13, 12)
-"""Bits a band. Two hashes that differ in at most four bits are equal in at least one of five bands."""
+MAX_BITS = 8
+"""Of 64 bits of the perceptual hash that may differ, for photos whose colours agree well."""
+FEW_BITS = 4
+"""For photos whose colours agree less well: a second shot of the same thing, in other light."""
+MIN_CORRELATION, MIN_CORRELATION_OF_FEW = 0.98, 0.965
+"""Of the 8 × 8 grid of colours: tells a second shot of one scene from another thing in the same place."""
+MAX_CONTRAST = 1.5
+"""How many times stronger the contrast of one grid may be: a black cap on white is no pink cap on white."""
+MAX_COLOUR, FLAT_COLOUR = 40.0, 6.0
+"""Largest difference of a channel's mean, of 255, between photos of much contrast, and of none; contrast is added."""
+MAX_NEIGHBOURS = 1024
+"""Photos of one band that each is compared with. Up to about 100,000 photos that is all of them."""
+
+_BANDS = (8, 7, 7, 7, 7, 7, 7, 7, 7)
+"""Bits a band. Two hashes that differ in at most eight bits are equal in at least one of nine bands."""
+
+Indices = NDArray[np.intp]
 
 
-def nearly_equal(records: Sequence[Record]) -> list[list[int]]:
-    """Group the records of different files that show nearly the same: lists of two or more indices, in order.
+@dataclass(frozen=True, slots=True)
+class Near:
+    """An item that shows nearly the same as another, in the gravest relation that it has to any."""
 
-    Hashes are compared within bands (a pigeonhole search, so not every pair is looked at); a pair counts if brightness
-    and colour agree too. Groups are closed: a photo like two others joins them.
+    relation: Relation
+    item: int
+    other: int
+
+
+def near(
+    records: Sequence[Record], *, contents: Sequence[int], classes: Sequence[int], held_out: Sequence[bool]
+) -> list[Near]:
+    """Find items that show nearly the same as an item of other content: at most one finding an item.
+
+    A pair of different classes has two labels; one of the same class, of which one is held out, leaks, and the training
+    photo is named; of others the later is a duplicate. Not every pair is looked at: hashes are compared within bands.
     """
-    pairs = list(_pairs(records))
-    if not pairs:
+    if len(records) < 2:
         return []
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
+    features = _Features.of(records)
+    content, class_, held = np.array(contents), np.array(classes), np.array(held_out, bool)
+    nobody = len(records)
+    others = np.full((len(RELATIONS), nobody), nobody)
+    for one, two in _candidates(features.hashes):
+        low, high = np.minimum(one, two), np.maximum(one, two)
+        relation = np.where(class_[low] != class_[high], 0, np.where(held[low] != held[high], 1, 2))
+        owner = np.where((relation == 1) & held[high], low, high)
+        unknown = (others[relation, owner] == nobody) & (content[low] != content[high])
+        low, high, relation, owner = low[unknown], high[unknown], relation[unknown], owner[unknown]
+        alike = features.alike(low, high)
+        low, high, relation, owner = low[alike], high[alike], relation[alike], owner[alike]
+        np.minimum.at(others, (relation, owner), low + high - owner)
+    gravest = np.argmax(others < nobody, axis=0)
+    found = np.flatnonzero((others < nobody).any(axis=0))
+    return [Near(RELATIONS[gravest[item]], int(item), int(others[gravest[item], item])) for item in found]
 
-    rows, columns = np.array(pairs).T
-    size = len(records)
-    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(size, size))
-    _, component = connected_components(graph, directed=False)
-    return _groups(component, set(rows) | set(columns))
+
+@dataclass(frozen=True, slots=True)
+class _Features:
+    """What photos are compared by, a row a photo."""
+
+    hashes: NDArray[np.uint64]
+    grids: NDArray[np.float32]
+    """Less each channel's mean."""
+    means: NDArray[np.float32]
+    norms: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> "_Features":
+        hashes = _bytes(record.hash for record in records).view(">u8").astype(np.uint64)
+        grids = _bytes(record.grid for record in records).reshape(len(records), GRID * GRID, 3).astype(np.float32)
+        means = grids.mean(axis=1)
+        grids = (grids - means[:, None]).reshape(len(records), -1)
+        norms = np.sqrt((grids**2).sum(axis=1) + _FLAT)
+        return cls(hashes, grids, means, norms)
+
+    def alike(self, one: Indices, two: Indices) -> NDArray[np.bool_]:
+        """Say of each pair whether hash, colours and contrast agree."""
+        bits = _distance(self.hashes[one], self.hashes[two])
+        result = bits <= MAX_BITS
+        one, two, bits = one[result], two[result], bits[result]
+        result[result] = self._colours_agree(one, two, bits)
+        return result
+
+    def _colours_agree(self, one: Indices, two: Indices, bits: NDArray[np.int64]) -> NDArray[np.bool_]:
+        norms = self.norms[one], self.norms[two]
+        correlation = ((self.grids[one] * self.grids[two]).sum(axis=1) + _FLAT) / (norms[0] * norms[1])
+        contrast = np.minimum(*norms) / np.sqrt(np.float32(self.grids.shape[1]))
+        colour = np.abs(self.means[one] - self.means[two]).max(axis=1)
+        agree: NDArray[np.bool_] = correlation >= np.where(bits <= FEW_BITS, MIN_CORRELATION_OF_FEW, MIN_CORRELATION)
+        agree &= np.maximum(*norms) <= MAX_CONTRAST * np.minimum(*norms)
+        agree &= colour <= np.minimum(MAX_COLOUR, FLAT_COLOUR + contrast)
+        return agree
 
 
-def _groups(component: NDArray[np.int32], members: set[int]) -> list[list[int]]:
-    groups: dict[int, list[int]] = {}
-    for index in sorted(members):
-        groups.setdefault(int(component[index]), []).append(int(index))
-    return sorted(groups.values())
-
-
-def _pairs(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
-    hashes = _bytes(record.hash for record in records).view(">u8").astype(np.uint64)
-    grids = _bytes(record.grid for record in records).reshape(-1, GRID).astype(np.float32)
-    grids -= grids.mean(axis=1, keepdims=True)
-    contrast = grids.std(axis=1)
-    colours = _bytes(record.colour for record in records).reshape(-1, 3).astype(np.float32)
-    for first, second in _candidates(hashes):
-        near = _correlation(grids[first], grids[second]) >= MIN_CORRELATION
-        allowed = np.minimum(MAX_COLOUR, FLAT_COLOUR + np.minimum(contrast[first], contrast[second]))
-        near &= np.abs(colours[first] - colours[second]).max(axis=1) <= allowed
-        yield from zip(first[near].tolist(), second[near].tolist(), strict=True)
+_FLAT = np.float32(GRID * GRID * 3 * 2**2)
+"""Added to products of grids: two that are flat to within about two steps of brightness correlate by 1."""
 
 
 def _bytes(parts: Iterable[bytes]) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(parts), np.uint8)
 
 
-def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of rows with mean 0; 1 for two rows that are flat to within about two steps of brightness."""
-    flat = np.float32(one.shape[1] * 2**2)
-    norms = np.sqrt((one**2).sum(axis=1) + flat) * np.sqrt((other**2).sum(axis=1) + flat)
-    product: NDArray[np.float32] = ((one * other).sum(axis=1) + flat) / norms
-    return product
+def _candidates(hashes: NDArray[np.uint64]) -> Iterator[tuple[Indices, Indices]]:
+    """Yield pairs of indices whose hashes have a band in common; a pair may come more than once.
 
-
-def _candidates(hashes: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Yield pairs of indices whose hashes differ in few bits; a pair may come more than once.
-
-    Sorted by a band, equal bands stand side by side: each is compared with its neighbour 1, 2, 3 … places on, as long
-    as that one still has the same band.
+    Sorted by a band, equal bands stand side by side: each is paired with its neighbour 1, 2, 3 … places on, as long as
+    that one still has the same band.
     """
     low = 0
     for bits in _BANDS:
         band = (hashes >> np.uint64(low)) & np.uint64((1 << bits) - 1)
         low += bits
-        order = np.argsort(band, kind="stable")
+        order = np.lexsort((hashes, band))  # equal hashes side by side
         band = band[order]
-        places, step = np.arange(len(band)), 0
-        while len(places):
-            step += 1
+        places = np.arange(len(band))
+        for step in range(1, MAX_NEIGHBOURS + 1):
             places = places[places < len(band) - step]
             places = places[band[places] == band[places + step]]
-            first, second = order[places], order[places + step]
-            near = _distance(hashes[first], hashes[second]) <= MAX_BITS
-            yield first[near], second[near]
+            if not len(places):
+                break
+            yield order[places], order[places + step]
 
 
 def _distance(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Number of bits that differ."""
-    differing = (one ^ other).view(np.uint8).reshape(-1, 8)
+    differing = (one ^ other).view(np.uint16).reshape(-1, 4)
     count: NDArray[np.int64] = _ONES[differing].sum(axis=1, dtype=np.int64)
     return count
 
 
-_ONES = np.array([bin(number).count("1") for number in range(256)], np.uint8)
+_ONES = np.array([bin(number).count("1") for number in range(1 << 16)], np.uint8)

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from garbage_cli.console.terminal import bin_text, out
+from garbage_cli.console.terminal import bin_text, out, plain
 from garbage_cli.dataset import SPLITS, Dataset, Split
 from garbage_cli.labels import BINS, Label
 
@@ -16,7 +16,7 @@ def show_classes(dataset: Dataset, *, found: Mapping[int, int] | None = None) ->
     """Print classes × bins × splits; with the number of findings per class, if they are given."""
     splits = [split for split in SPLITS if split != "test" or dataset.test]
     counts = {split: dataset.counts(split) for split in splits}
-    title = f"{len(dataset.labels)} classes in {escape(str(dataset.root))} ({dataset.layout})"
+    title = f"{len(dataset.labels)} classes in {escape(plain(str(dataset.root)))} ({dataset.layout})"
     table = Table(title=title, title_justify="left")
     table.add_column("class", justify="right")
     table.add_column("kind", overflow="fold")

@@ -1,6 +1,7 @@
 """The two streams, and the words that all views share. Data goes to stdout, talk and bars to stderr."""
 
 import json
+import unicodedata
 from typing import Any
 
 from rich.console import Console
@@ -18,12 +19,26 @@ WIDE = 100
 
 def show_error(message: str) -> None:
     """Write one line on stderr."""
-    err.print(Text.assemble(("error: ", "bold red"), " ".join(message.split())), soft_wrap=True)
+    err.print(Text.assemble(("error: ", "bold red"), plain(" ".join(message.split()))), soft_wrap=True)
 
 
 def say(message: str) -> None:
     """Write a line of talk on stderr."""
-    err.print(escape(message), soft_wrap=True)
+    err.print(escape(plain(message)), soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """The text with what would steer the terminal, or is no text, as codes: names come from strangers."""
+    return "".join(char if unicodedata.category(char) not in _STEERING else repr(char)[1:-1] for char in text)
+
+
+_STEERING = ("Cc", "Cs", "Zl", "Zp")
+
+
+def count(number: int, thing: str) -> str:
+    """1 photo, 2 photos; 1 entry, 2 entries."""
+    plural = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}s"
+    return f"{number} {thing if number == 1 else plural}"
 
 
 def print_json(value: Any) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from garbage_cli.dataset import cleaned
 from garbage_cli.dataset.layouts import Found, Layout, read
 from garbage_cli.dataset.sample import SPLITS, Problem, ProblemKind, Sample, Split
-from garbage_cli.dataset.splits import SEED, SHARE, SPLIT_FILE, list_text, name_in, set_aside
-from garbage_cli.dataset.text import is_file, read_list, read_text
+from garbage_cli.dataset.splits import SEED, SHARE, SPLIT_FILE, list_bytes, name_in, read_list_bytes, set_aside
+from garbage_cli.dataset.text import is_file, read_text
 from garbage_cli.errors import DatasetError
 from garbage_cli.labels import Labels
 from garbage_cli.storage import write_bytes
@@ -36,8 +36,8 @@ class Dataset:
     """Fingerprint of what lies there, before any cleaned list; ties those to it."""
     split_made: bool = False
     """Whether the validation photos were set aside by us, for want of a split."""
-    left_out: int = 0
-    """Photos that the cleaned lists, if they are in use, leave out."""
+    left_out: tuple[cleaned.LeftOutPhoto, ...] = ()
+    """What the cleaned lists, if they are in use, leave out."""
     lists: tuple[tuple[Split, str], ...] = ()
     """The list file of each split, where there are any."""
     notes: tuple[str, ...] = ()
@@ -77,10 +77,8 @@ class Dataset:
 
     def where(self, split: Split, sample: Sample) -> str:
         """Return the list and line that names a sample; "" where its folder does."""
-        if not sample.line:
-            return ""
-        if self.layout == "photos with texts":
-            return f"{sample.path.stem}.txt"
+        if sample.source or not sample.line:
+            return sample.source
         return f"{dict(self.lists)[split]}, line {sample.line}"
 
     def fingerprint(self) -> str:
@@ -93,15 +91,16 @@ class Dataset:
         return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
     def write_split(self) -> str | None:
-        """Write down a validation split that was made, once; return a sentence about it, None if there is none."""
-        if not self.split_made:
+        """Write down a validation split that was made; return a sentence about it, None if there is none."""
+        if not self.split_made or not self.val:
             return None
         path = self.root / SPLIT_FILE
-        said = f"no validation split: {SHARE:.0%} of each class set aside (seed {SEED}), {len(self.val)} photos"
-        if is_file(path):
+        content = list_bytes(self.val, self.root)
+        if is_file(path) and path.read_bytes() == content:
             return f"validation photos as in {path}; delete it to have them drawn anew"
+        said = f"no validation split: {SHARE:.0%} of each class set aside (seed {SEED}), {len(self.val)} photos"
         try:
-            write_bytes(path, list_text(self.val, self.root).encode(errors="surrogateescape"))
+            write_bytes(path, content)
         except OSError as error:
             return f"{said}; {path} can't be written ({error.strerror}), so a new photo may change the choice"
         return f"{said}, written to {path}"
@@ -119,12 +118,7 @@ def _with_validation(found: Dataset) -> Dataset:
     """The same, with a part of the training photos set aside where there is no validation split."""
     if found.val or any(problem.split == "val" for problem in found.problems):
         return found
-    written = found.root / SPLIT_FILE
-    if is_file(written):
-        lines = read_list(written, found.root, found.labels, "val")
-        chosen = frozenset(line.path for line in lines if isinstance(line, Sample))
-    else:
-        chosen = set_aside(found.train, found.root)
+    chosen = _chosen(found)
     return replace(
         found,
         train=tuple(sample for sample in found.train if sample.path not in chosen),
@@ -132,6 +126,15 @@ def _with_validation(found: Dataset) -> Dataset:
         split_made=True,
         lists=tuple((split, name) for split, name in found.lists for split in _listed_in(split)),
     )
+
+
+def _chosen(found: Dataset) -> frozenset[Path]:
+    """The photos that were set aside before, and some of each class that has none among them."""
+    written = found.root / SPLIT_FILE
+    rows = read_list_bytes(written.read_bytes(), found.root) if is_file(written) else []
+    kept = frozenset(path for path, _ in rows) & {sample.path for sample in found.train}
+    served = {sample.class_id for sample in found.train if sample.path in kept}
+    return kept | set_aside([sample for sample in found.train if sample.class_id not in served], found.root)
 
 
 def _listed_in(split: Split) -> tuple[Split, ...]:
@@ -144,13 +147,13 @@ def _cleaned(found: Dataset) -> Dataset:
     found = replace(
         found, found=f"{found.fingerprint()} {hashlib.sha256(repr(found.labels.texts).encode()).hexdigest()}"
     )
-    clean = cleaned.read(found.root, found.labels, fingerprint=found.found)
+    clean = cleaned.read(found.root, {split: found.split(split) for split in SPLITS}, fingerprint=found.found)
     if clean is None:
         return found
     if isinstance(clean, str):
         return replace(found, notes=(*found.notes, clean))
     note = (
-        f"using the cleaned lists of {found.root / cleaned.RECORD}, which leave out {clean.left_out} photos; "
+        f"using the cleaned lists of {found.root / cleaned.RECORD}, which leave out {len(clean.left_out)} entries; "
         "delete it to go back to the old ones"
     )
     return replace(

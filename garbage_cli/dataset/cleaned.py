@@ -5,15 +5,13 @@ Knows which files these are. Does not know why a photo was left out.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from garbage_cli.dataset.sample import SPLITS, Sample, Split
-from garbage_cli.dataset.splits import list_text
-from garbage_cli.dataset.text import read_list
-from garbage_cli.errors import DatasetError
-from garbage_cli.labels import Labels
+from garbage_cli.dataset.splits import list_bytes, read_list_bytes
+from garbage_cli.dataset.text import is_file, printable
 from garbage_cli.storage import write_bytes, write_json
 
 RECORD = "checked.json"
@@ -35,7 +33,7 @@ class Cleaned:
     """The splits as the cleaned lists have them."""
 
     splits: dict[Split, tuple[Sample, ...]]
-    left_out: int
+    left_out: tuple[LeftOutPhoto, ...]
 
 
 def write(
@@ -50,41 +48,50 @@ def write(
     for split in SPLITS:
         path = root / CLEANED[split]
         if splits[split]:
-            write_bytes(path, list_text(splits[split], root).encode(errors="surrogateescape"))
+            write_bytes(path, list_bytes(splits[split], root))
             written.append(path)
         else:
             path.unlink(missing_ok=True)
-    rows = [{"path": each.path, "split": each.split, "why": each.why} for each in left_out]
+    rows = [{"path": printable(each.path), "split": each.split, "why": printable(each.why)} for each in left_out]
     write_json(root / RECORD, {"format": FORMAT, "found": fingerprint, "left_out": rows})
     return [*written, root / RECORD]
 
 
-def read(root: Path, labels: Labels, *, fingerprint: str) -> Cleaned | str | None:
-    """Return what the cleaned lists hold; a sentence if they are not to be used; None if there are none."""
-    if not (root / RECORD).is_file():
+def read(root: Path, found: Mapping[Split, Sequence[Sample]], *, fingerprint: str) -> Cleaned | str | None:
+    """Return what the cleaned lists hold of what was found; a sentence if they are not to be used; None without any."""
+    if not is_file(root / RECORD):
         return None
     record = _record(root)
-    if record is None or record.get("found") != fingerprint:
-        return f"{root / RECORD} is of another state of this data set, so the cleaned lists are not used: check it anew"
-    splits = {split: _samples(root, split, labels) for split in SPLITS}
-    left_out = record.get("left_out")
-    return Cleaned(splits, len(left_out) if isinstance(left_out, list) else 0)
+    if record is not None and record.get("found") == fingerprint:
+        splits = {split: _samples(root, split, found[split]) for split in SPLITS}
+        left_out = tuple(LeftOutPhoto(**row) for row in record["left_out"])
+        if all(samples is not None for samples in splits.values()):
+            return Cleaned({split: samples or () for split, samples in splits.items()}, left_out)
+    return (
+        f"{root / RECORD} is of another state of this data set, so the cleaned lists are not used; "
+        f"write them anew with: garbage check {root} --fix"
+    )
 
 
 def _record(root: Path) -> dict[str, Any] | None:
     try:
         record = json.loads((root / RECORD).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        whole = isinstance(record, dict) and record.get("format") == FORMAT
+        return record if whole and all(row.keys() == _ROW for row in record["left_out"]) else None
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return None
-    return record if isinstance(record, dict) and record.get("format") == FORMAT else None
 
 
-def _samples(root: Path, split: Split, labels: Labels) -> tuple[Sample, ...]:
+_ROW = {"path", "split", "why"}
+
+
+def _samples(root: Path, split: Split, found: Sequence[Sample]) -> tuple[Sample, ...] | None:
+    """The samples that were found and are in the cleaned list; None if it names others."""
     path = root / CLEANED[split]
-    if not path.is_file():
+    if not is_file(path):
         return ()
-    lines = tuple(read_list(path, root, labels, split))
-    samples = tuple(line for line in lines if isinstance(line, Sample))
-    if len(samples) < len(lines):
-        raise DatasetError(f"{path} does not fit the data set any more; delete {root / RECORD}, or check it anew")
-    return samples
+    by_entry = {(sample.path, str(sample.class_id)): sample for sample in reversed(found)}
+    rows = read_list_bytes(path.read_bytes(), root)
+    if not all(row in by_entry for row in rows):
+        return None
+    return tuple(replace(by_entry[row], line=number, source="") for number, row in enumerate(rows, start=1))

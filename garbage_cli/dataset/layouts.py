@@ -28,6 +28,8 @@ SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
     "val": ("val", "valid", "validate", "validation", "eval"),
     "test": ("test", "testing"),
 }
+MOST_KINDS = 40
+"""Classes of the data set whose numbers people use for their own folders, if only for some of them."""
 LISTS = ("AI Studio lists", "PaddleX lists")
 """The layouts that have list files."""
 NOT_PHOTOS = ("__MACOSX",)
@@ -52,6 +54,10 @@ def read(folder: Path) -> Found:
 
     Raises DatasetError if there is none, if there are several, or if its classes have no names.
     """
+    if folder.is_file():
+        raise DatasetError(
+            f"{folder} is a file, not a folder of photos; unpack an archive with: garbage unpack {folder}"
+        )
     if not folder.is_dir():
         raise DatasetError(f"no folder {folder}; make one with: garbage unpack ARCHIVE --out {folder}")
     level = [folder]
@@ -64,8 +70,8 @@ def read(folder: Path) -> Found:
             return reader(root)
         level = [below for root in level for below in subfolders(root)]
     raise DatasetError(
-        f"no data set in {folder}: no train.txt, no folder per class, no train/ and val/ with a folder per class, "
-        "no img_N.jpg with img_N.txt"
+        f"no data set in {folder}: no train.txt, no folder per class (for a single class, write a labels.txt), "
+        "no train/ and val/ with a folder per class, no img_N.jpg with img_N.txt"
     )
 
 
@@ -83,9 +89,9 @@ def _reader(root: Path) -> Callable[[Path], Found] | None:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted by name, without hidden ones; links to folders are not followed."""
+    """The folders in a folder, or links to some, sorted by name, without hidden ones."""
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        names = [entry.name for entry in entries if entry.is_dir()]
     return [folder / name for name in sorted(names) if not name.startswith(".") and name not in NOT_PHOTOS]
 
 
@@ -129,8 +135,9 @@ def class_folders(root: Path) -> dict[str, Path]:
     """The folders that hold photos, by class text: the folder's name, or 可回收物/易拉罐 where bins hold kinds."""
     candidates: dict[str, Path] = {}
     for folder in subfolders(root):
-        if Label(0, "", folder.name).bin and not _has_photo(folder):
-            candidates |= {f"{folder.name}/{kind.name}": kind for kind in subfolders(folder)}
+        kinds = subfolders(folder) if Label(0, "", folder.name).bin else []
+        if any(_has_photo(kind) for kind in kinds):
+            candidates |= {f"{folder.name}/{kind.name}": kind for kind in kinds}
         else:
             candidates[folder.name] = folder
     if not any(_has_photo(folder) for folder in candidates.values()):
@@ -179,20 +186,20 @@ def _number(root: Path, texts: list[str], labels: Labels | None) -> tuple[Labels
         return labels, ids
     if all(re.fullmatch(r"[0-9]{1,4}", text) for text in texts):
         numbers = {text: int(text) for text in texts}
-        if len(set(numbers.values())) == len(numbers):
+        dense = max(numbers.values()) < max(MOST_KINDS, 4 * len(numbers))  # years are names, not numbers
+        if dense and len(set(numbers.values())) == len(numbers):
             return Labels.parse(str(i) for i in range(max(numbers.values()) + 1)), numbers
     order = sorted(texts)
     return Labels.parse(_with_bin(text) for text in order), {text: i for i, text in enumerate(order)}
 
 
 def _match(text: str, labels: Labels) -> int | None:
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return int(text) if int(text) < len(labels) else None
     wanted = {text.casefold(), _with_bin(text).casefold()}
     for label in labels.items:
         if wanted & {word.casefold() for word in (label.name, label.text, label.english or "")} - {""}:
             return label.class_id
-    return None
+    number = int(text) if re.fullmatch(r"[0-9]{1,9}", text) else len(labels)
+    return number if number < len(labels) else None
 
 
 def _with_bin(text: str) -> str:
@@ -241,7 +248,8 @@ def _read_texts(root: Path) -> Found:
         raise DatasetError(f"{root} holds photos with texts, but no {RULE_FILE}: the classes have no names")
     texts = list(_texts(root))
     read = [
-        locate(name, class_id, root, named[0], split="train", where=path.name, line=1) for path, name, class_id in texts
+        locate(name, class_id, root, named[0], split="train", where=path.name, line=1, source=path.name)
+        for path, name, class_id in texts
     ]
     told = {path.stem for path, _, _ in texts}
     broken = [

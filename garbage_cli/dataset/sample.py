@@ -19,6 +19,8 @@ class Sample:
     class_id: int
     line: int = field(default=0, compare=False)
     """Its line in the list of its split, from 1; 0 where there is no list."""
+    source: str = field(default="", compare=False)
+    """The text that names it, where photos have one each."""
 
 
 @dataclass(frozen=True, slots=True)

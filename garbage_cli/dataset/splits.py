@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from garbage_cli.dataset.sample import Sample
+from garbage_cli.storage import sha256
 
 SPLIT_FILE = "validate.split.txt"
 """The validation photos that were set aside, in the form of a list; delete it to have them drawn anew."""
@@ -21,16 +22,51 @@ SEED = 42
 def set_aside(samples: Sequence[Sample], root: Path, *, share: float = SHARE, seed: int = SEED) -> frozenset[Path]:
     """Choose `share` of each class, rounded, for validation: at least one photo of a class that has two.
 
-    The choice depends on the seed and the names alone, not on their order or on other classes.
+    The choice depends on the seed and the names alone, not on their order or on other classes. Files of the same
+    content go to the same side.
     """
-    by_class: dict[int, list[tuple[bytes, Path]]] = defaultdict(list)
+    by_class: dict[int, list[Path]] = defaultdict(list)
     for sample in samples:
-        by_class[sample.class_id].append((_draw(name_in(sample.path, root), seed), sample.path))
+        if listable(name_in(sample.path, root)):
+            by_class[sample.class_id].append(sample.path)
     chosen: set[Path] = set()
-    for drawn in by_class.values():
-        count = round(len(drawn) * share) or len(drawn) > 1
-        chosen.update(path for _, path in sorted(drawn)[:count])
+    for paths in by_class.values():
+        count = round(len(paths) * share) or len(paths) > 1
+        drawn = sorted(_copies(paths), key=lambda group: _draw(name_in(group[0], root), seed))
+        taken: list[Path] = []
+        for group in drawn[: len(drawn) - 1 or None]:
+            if len(taken) < count:
+                taken += group
+        chosen.update(taken if len(drawn) > 1 else ())
     return frozenset(chosen)
+
+
+def _copies(paths: Sequence[Path]) -> list[list[Path]]:
+    """Group files by content. Only those of a size that occurs twice are read."""
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for path in dict.fromkeys(paths):
+        by_size[_size(path)].append(path)
+    groups: list[list[Path]] = []
+    for size, same in by_size.items():
+        by_content: dict[str, list[Path]] = defaultdict(list)
+        for path in same:
+            by_content[_content(path) if len(same) > 1 and size else str(path)].append(path)
+        groups += [sorted(group) for group in by_content.values()]
+    return groups
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _content(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError:
+        return str(path)
 
 
 def _draw(name: str, seed: int) -> bytes:
@@ -44,6 +80,18 @@ def name_in(path: Path, root: Path) -> str:
     return name.replace(os.sep, "/")
 
 
-def list_text(samples: Iterable[Sample], root: Path) -> str:
-    """Samples as a list file: `./29/img_1.jpg 29`."""
-    return "".join(f"./{name_in(sample.path, root)} {sample.class_id}\n" for sample in samples)
+def listable(name: str) -> bool:
+    """Say whether a name can stand in a list: one with a line break can't."""
+    return "\n" not in name
+
+
+def list_bytes(samples: Iterable[Sample], root: Path) -> bytes:
+    """Samples as a list file of ours: `./29/img_1.jpg 29`, whatever bytes the names hold."""
+    lines = (f"./{name_in(sample.path, root)} {sample.class_id}\n" for sample in samples)
+    return "".join(lines).encode(errors="surrogateescape")
+
+
+def read_list_bytes(data: bytes, root: Path) -> list[tuple[Path, str]]:
+    """Read a list file of ours back: paths and class numbers. Names are taken as they are, unlike in others' lists."""
+    rows = [line.rpartition(" ") for line in data.decode(errors="surrogateescape").split("\n") if line]
+    return [(root / name.removeprefix("./"), class_text) for name, _, class_text in rows]

@@ -37,6 +37,11 @@ def read_text(path: Path) -> str:
     raise DatasetError(f"{path} is neither UTF-8 nor GBK text; save it as UTF-8")
 
 
+def printable(text: str) -> str:
+    """The text with bytes that are no UTF-8 (in names of files) as `\\xb5`."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines that hold something, with their numbers from 1. Only CR and LF end a line."""
     for number, line in enumerate(re.split(r"\r\n|\r|\n", read_text(path)), start=1):
@@ -61,8 +66,8 @@ def _rule(path: Path) -> dict[str, str]:
         rule = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DatasetError(f"not valid JSON, line {error.lineno}: {error.msg}") from None
-    except RecursionError:
-        raise DatasetError("not a rule file: it nests too deep") from None
+    except (RecursionError, ValueError):
+        raise DatasetError("not a rule file: it nests too deep, or holds a number without end") from None
     if not isinstance(rule, dict) or not all(isinstance(text, str) for text in rule.values()):
         raise DatasetError('not of the form {"0": "其他垃圾/一次性快餐盒", …}')
     return rule
@@ -83,25 +88,51 @@ def read_list(path: Path, root: Path, labels: Labels, split: Split) -> Iterator[
     """Read `./29/img_1.jpg 29` line by line; the path may hold spaces, so the class is what follows the last one."""
     for number, line in lines(path):
         where = f"{path.name}, line {number}"
-        name, _, class_text = line.rpartition("\t" if "\t" in line else " ")
-        if not name or not (class_text.isascii() and class_text.isdigit() and len(class_text) < 10):
+        if (entry := _entry(line)) is None:
             yield Problem("bad-line", split, where, line, "not of the form PATH CLASS_NUMBER")
-            continue
-        yield locate(name.strip(), int(class_text), root, labels, split=split, where=where, line=number)
+        else:
+            yield locate(entry[0], entry[1], root, labels, split=split, where=where, line=number)
 
 
-def locate(text: str, class_id: int, root: Path, labels: Labels, *, split: Split, where: str, line: int = 0) -> Line:
-    """Find the photo that a list names and check its class."""
+def _entry(line: str) -> tuple[str, int] | None:
+    """The path and the class of a line: the number at its end, after spaces, a tab or a comma."""
+    before = line.rstrip("0123456789")
+    name, digits = before.rstrip(" \t"), line[len(before) :]
+    separated = name != before or name.endswith(",")
+    name = name.removesuffix(",").rstrip()
+    return (name, int(digits)) if name and separated and 0 < len(digits) < 10 else None
+
+
+def locate(
+    text: str,
+    class_id: int,
+    root: Path,
+    labels: Labels,
+    *,
+    split: Split,
+    where: str,
+    line: int = 0,
+    source: str = "",
+) -> Line:
+    """Find the photo that a list names and check its class. An absolute path will do if it leads into the data set."""
     if class_id >= len(labels):
         reason = f"class {class_id}, but the labels name {len(labels)} classes (0…{len(labels) - 1})"
         return Problem("unnamed-class", split, where, text, reason, class_id)
-    relative = PurePosixPath(text.replace("\\", "/"))
+    relative = _inside(PurePosixPath(text.replace("\\", "/")), root)
     if relative.is_absolute() or ".." in relative.parts or re.match("[A-Za-z]:", text):
         return Problem("outside", split, where, text, f"leads out of {root}", class_id)
     path = _find(root, str(relative))
     if path is None:
         return Problem("missing", split, where, text, f"no such file{_near(root / relative)}", class_id)
-    return Sample(path, class_id, line)
+    return Sample(path, class_id, line, source)
+
+
+def _inside(path: PurePosixPath, root: Path) -> PurePosixPath:
+    """An absolute path that leads into the data set, as a relative one; others as they are."""
+    for start in (root.absolute(), root.resolve()):
+        if path.is_absolute() and path.is_relative_to(start.as_posix()):
+            return path.relative_to(start.as_posix())
+    return path
 
 
 def _find(root: Path, relative: str) -> Path | None:
