@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/check_speed.py [DATA] [--count 15000]
 
-Makes COUNT photos of about 20 KB (from those of DATA, else drawn ones; each another crop with other grain), then times in
+Makes COUNT photos of about 20 KB (from those of DATA, else drawn ones; each a crop of its own, with grain), then times in
 turn: the bare loop in as many processes as there are cores, `check` without its cache, and `check` with it. Prints
 seconds, ratios and peak memory.
 """
@@ -126,6 +126,7 @@ def main() -> None:
 
 def compare(folder: Path, sources: list[str], count: int, rounds: int) -> None:
     make(folder, sources, count)
+    Dataset.load(folder).write_split()  # as the commands do, once
     mean = sum(path.stat().st_size for path in find([folder])) / count / 1024
     print(f"{count} photos of {mean:.1f} KB, {available_cores()} cores")
     rows: dict[str, list[tuple[float, float, int]]] = {"bare Pillow loop": [], "check": [], "check, cached": []}

@@ -59,7 +59,8 @@ def near(
     nobody = len(records)
     others = np.full((len(RELATIONS), nobody), nobody)
     for one, two in _candidates(features.hashes):
-        low, high = np.minimum(one, two), np.maximum(one, two)
+        close = _distance(features.hashes[one], features.hashes[two]) <= MAX_BITS
+        low, high = np.minimum(one, two)[close], np.maximum(one, two)[close]
         relation = np.where(class_[low] != class_[high], 0, np.where(held[low] != held[high], 1, 2))
         owner = np.where((relation == 1) & held[high], low, high)
         unknown = (others[relation, owner] == nobody) & (content[low] != content[high])
@@ -92,14 +93,8 @@ class _Features:
         return cls(hashes, grids, means, norms)
 
     def alike(self, one: Indices, two: Indices) -> NDArray[np.bool_]:
-        """Say of each pair whether hash, colours and contrast agree."""
+        """Say of each pair, whose hashes differ in few bits, whether colours and contrast agree."""
         bits = _distance(self.hashes[one], self.hashes[two])
-        result = bits <= MAX_BITS
-        one, two, bits = one[result], two[result], bits[result]
-        result[result] = self._colours_agree(one, two, bits)
-        return result
-
-    def _colours_agree(self, one: Indices, two: Indices, bits: NDArray[np.int64]) -> NDArray[np.bool_]:
         norms = self.norms[one], self.norms[two]
         correlation = ((self.grids[one] * self.grids[two]).sum(axis=1) + _FLAT) / (norms[0] * norms[1])
         contrast = np.minimum(*norms) / np.sqrt(np.float32(self.grids.shape[1]))
@@ -119,7 +114,7 @@ def _bytes(parts: Iterable[bytes]) -> NDArray[np.uint8]:
 
 
 def _candidates(hashes: NDArray[np.uint64]) -> Iterator[tuple[Indices, Indices]]:
-    """Yield pairs of indices whose hashes have a band in common; a pair may come more than once.
+    """Yield pairs of indices whose hashes have a band in common, each pair once.
 
     Sorted by a band, equal bands stand side by side: each is paired with its neighbour 1, 2, 3 … places on, as long as
     that one still has the same band.
@@ -127,16 +122,29 @@ def _candidates(hashes: NDArray[np.uint64]) -> Iterator[tuple[Indices, Indices]]
     low = 0
     for bits in _BANDS:
         band = (hashes >> np.uint64(low)) & np.uint64((1 << bits) - 1)
-        low += bits
         order = np.lexsort((hashes, band))  # equal hashes side by side
-        band = band[order]
+        band, below = band[order], hashes[order] & np.uint64((1 << low) - 1)
+        low += bits
         places = np.arange(len(band))
         for step in range(1, MAX_NEIGHBOURS + 1):
             places = places[places < len(band) - step]
             places = places[band[places] == band[places + step]]
             if not len(places):
                 break
-            yield order[places], order[places + step]
+            fresh = places[~_share_a_band(below[places] ^ below[places + step], low - bits)]
+            yield order[fresh], order[fresh + step]
+
+
+def _share_a_band(differing: NDArray[np.uint64], below: int) -> NDArray[np.bool_]:
+    """Whether no bit differs in some band that ends below a bit: such a pair has come already."""
+    result = np.zeros(len(differing), np.bool_)
+    low = 0
+    for bits in _BANDS:
+        if low >= below:
+            break
+        result |= (differing >> np.uint64(low)) & np.uint64((1 << bits) - 1) == 0
+        low += bits
+    return result
 
 
 def _distance(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.int64]:
