@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/check_speed.py [DATA] [--count 15000]
 
-Makes COUNT photos of about 20 KB (from those of DATA, else drawn ones; each a crop of its own, with grain), then times in
-turn: the bare loop in as many processes as there are cores, `check` without its cache, and `check` with it. Prints
+Makes COUNT photos of about 20 KB (from those of DATA, else drawn ones; each a crop of its own, with grain), then times
+in turn: the bare loop in as many processes as there are cores, `check` without its cache, and `check` with it. Prints
 seconds, ratios and peak memory.
 """
 
