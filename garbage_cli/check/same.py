@@ -24,8 +24,9 @@ MIN_CORRELATION, MIN_CORRELATION_OF_FEW = 0.98, 0.965
 """Of the 8 × 8 grid of colours: tells a second shot of one scene from another thing in the same place."""
 MAX_CONTRAST = 1.5
 """How many times stronger the contrast of one grid may be: a black cap on white is no pink cap on white."""
-MAX_COLOUR, FLAT_COLOUR = 40.0, 6.0
-"""Largest difference of a channel's mean, of 255, between photos of much contrast, and of none; contrast is added."""
+MAX_COLOUR, FLAT_COLOUR = 60.0, 6.0
+"""Largest difference of a channel's mean, of 255, between photos of much contrast, and of none; in between, twice the
+contrast is added."""
 MAX_NEIGHBOURS = 1024
 """Photos of one band that each is compared with. Up to about 100,000 photos that is all of them."""
 
@@ -101,7 +102,7 @@ class _Features:
         colour = np.abs(self.means[one] - self.means[two]).max(axis=1)
         agree: NDArray[np.bool_] = correlation >= np.where(bits <= FEW_BITS, MIN_CORRELATION_OF_FEW, MIN_CORRELATION)
         agree &= np.maximum(*norms) <= MAX_CONTRAST * np.minimum(*norms)
-        agree &= colour <= np.minimum(MAX_COLOUR, FLAT_COLOUR + contrast)
+        agree &= colour <= np.minimum(MAX_COLOUR, FLAT_COLOUR + 2 * contrast)
         return agree
 
 
