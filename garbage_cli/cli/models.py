@@ -1,0 +1,138 @@
+"""train and export: from a data set to an inference folder."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from garbage_cli.cli.app import Json, app
+from garbage_cli.cli.data import load
+
+if TYPE_CHECKING:
+    from garbage_cli.config import TrainConfig
+    from garbage_cli.dataset import Dataset
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="The data set's folder.")] = Path("data"),
+    epochs: Annotated[int | None, typer.Option(help="Times through the photos.", show_default="60")] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="A ready recipe's name, or a YAML file.", show_default="the source document's"),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A PaddleClas network.", show_default="ResNet50_vd")] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(help="ssld, imagenet, none, a .pdparams file or its URL.", show_default="ssld")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Photos per step.", show_default="32")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At the first step.", show_default="0.00375")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, gpu or gpu:N.", show_default="auto")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Where run folders go; this one is OUT/<network>.")] = Path(
+        "output"
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on exactly where the run in OUT stopped.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. augment.erase=0.", show_default=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Fine-tune a PaddleClas network. Ctrl-C saves the state; --resume goes on from it.
+
+    The photos are checked first: those that can't be read are named and left out.
+
+    \b
+    garbage train --epochs 60
+    garbage train --model MobileNetV2 --pretrained weights.pdparams --epochs 3
+    """
+    from garbage_cli import trainer as room
+    from garbage_cli.config import parse_override
+    from garbage_cli.console import training as view
+    from garbage_cli.vendor import require
+
+    options = {
+        "epochs": epochs, "batch_size": batch_size, "device": device, "model.name": model,
+        "model.pretrained": pretrained, "optimizer.learning_rate": learning_rate,
+    }  # fmt: skip
+    overrides: list[tuple[str, object]] = [(key, value) for key, value in options.items() if value is not None]
+    overrides += [parse_override(text) for text in set_ or []]
+    settings = _train_settings(config, overrides, out=out, resume=resume)
+    require("training", module="paddle", package="paddlepaddle", extra="train")
+    dataset = _checked(load(data))
+    with _stop_on_signal() as stop:
+        reports = room.train(settings, dataset, output=out, resume=resume, stop=stop)
+        last = view.Watch().draw(reports)
+    if not view.show(last, json=json):
+        raise typer.Exit(130)
+
+
+def _checked(dataset: "Dataset") -> "Dataset":
+    """The photos that can be decoded, after a check that reads only what has changed since the last one."""
+    from garbage_cli.check import check as examine
+    from garbage_cli.console import checking
+
+    checked = checking.watch(examine(dataset))
+    checking.say_before_training(checked)
+    return checked.usable_part()
+
+
+def _train_settings(
+    config: str | None, overrides: list[tuple[str, object]], *, out: Path, resume: bool
+) -> "TrainConfig":
+    """The recipe with the options on top; a --resume that names no recipe or network goes on with the latest run's."""
+    from garbage_cli.bundle import latest_run
+    from garbage_cli.config import DEFAULT_CONFIG, load_train_config
+    from garbage_cli.runs import CONFIG_FILE
+
+    if resume and config is None and "model.name" not in dict(overrides):
+        return load_train_config(str(latest_run(out) / CONFIG_FILE), overrides)
+    return load_train_config(config or DEFAULT_CONFIG, overrides)
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Give a question that Ctrl-C or SIGTERM answers with yes; a second Ctrl-C stops at once."""
+    from garbage_cli.console.terminal import say
+
+    asked = threading.Event()
+
+    def on_signal(number: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        say("stopping after this step, and saving; Ctrl-C again stops at once")
+
+    kept = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[
+        Path | None,
+        typer.Argument(help="A run folder, or a .pdparams file in one.", show_default="the latest in output/"),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="The inference folder to make.")] = Path("inference"),
+    json: Json = False,
+) -> None:
+    """Turn the best checkpoint into an inference folder that all engines agree on.
+
+    \b
+    garbage export
+    garbage export output/ResNet50_vd/latest.pdparams --out inference-latest
+    """
+    from garbage_cli import exporter as room
+    from garbage_cli.bundle import Checkpoint, latest_run
+    from garbage_cli.console import exporting as view
+
+    source = Checkpoint.load(checkpoint or latest_run(Path("output")))
+    view.show(view.watch(room.export(source, out=out)), json=json)
