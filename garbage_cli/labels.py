@@ -24,6 +24,9 @@ class Bin:
     """What other cities and data sets call it."""
 
 
+BIDI = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Characters that turn the order of those after them: a name could say another thing than it is."""
+
 RECYCLABLE = Bin("recyclable", "可回收物", "Recyclable", "#2f8fe6", ("可回收垃圾", "可回收", "recyclable"))
 KITCHEN = Bin("kitchen", "厨余垃圾", "Kitchen", "#3fae49", ("湿垃圾", "易腐垃圾", "餐厨垃圾", "kitchen"))
 HAZARDOUS = Bin("hazardous", "有害垃圾", "Hazardous", "#e2453c", ("有毒有害垃圾", "hazardous"))
@@ -65,8 +68,10 @@ class Label:
             bin_name, name = "", bin_name
         if not name.strip():
             raise DatasetError(f"class {class_id} has no name: {text!r}; write it as 可回收物/易拉罐")
-        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text.strip()):
-            raise DatasetError(f"class {class_id} has control characters or broken text in its name: {text!a}")
+        if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") or letter in BIDI for letter in text.strip()):
+            raise DatasetError(
+                f"class {class_id} has control characters or broken text in its name, {text!a}; rename it"
+            )
         known = _BIN_BY_KIND.get(name.strip())
         return cls(class_id, name.strip(), bin_name.strip() or (known.chinese if known else None))
 

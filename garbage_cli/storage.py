@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +69,27 @@ def staged_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
     killed process left is cleaned up, here and by `clean_up`: the siblings are locked while somebody is at them.
     Without `replace`, FileExistsError is raised at the end if meanwhile somebody else has made the folder.
     """
+    with _parents(target):
+        clean_up(target)
+        with _sibling(target, "part") as staging:
+            with _named(target):
+                yield staging
+            staging.chmod(0o777 & ~_umask())
+            _swap_in(staging, target, replace=replace)
+
+
+@contextmanager
+def _parents(target: Path) -> Iterator[None]:
+    """Make the folders above; those that were not there go again if what should go into them fails."""
+    missing = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    clean_up(target)
-    with _sibling(target, "part") as staging:
-        with _named(target):
-            yield staging
-        staging.chmod(0o777 & ~_umask())
-        _swap_in(staging, target, replace=replace)
+    try:
+        yield
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def clean_up(target: Path) -> None:
@@ -119,7 +133,8 @@ def _fill(target: Path, staging: Path) -> None:
     try:
         target.rmdir()
     except OSError as error:
-        raise FileExistsError(error.errno, "exists by now, and is not empty", str(target)) from None
+        reason = "exists by now, and is not empty" if any(target.iterdir()) else error.strerror
+        raise FileExistsError(error.errno, reason, str(target)) from None
     staging.rename(target)
 
 

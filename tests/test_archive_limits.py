@@ -1,7 +1,10 @@
 """How much may come out, and what a full disk does."""
 
 import errno
+import gzip
+import io
 import subprocess
+import tarfile
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -139,6 +142,33 @@ def test_what_an_archive_declares_is_checked_before_anything_is_written(
     for limit in (Limits(max_bytes=999), Limits(max_members=1)):
         with pytest.raises(ArchiveError, match="raise the limit"):
             unpack(path, tmp_path / "out", limits=limit)
+
+
+@pytest.mark.parametrize("where", ["behind the end", "in a member that is passed over"])
+def test_what_a_stream_unfolds_into_unseen_counts_too(tmp_path: Path, where: str) -> None:
+    """160 MiB of zeros that no member holds that is kept."""
+    with gzip.open(tmp_path / "a.tar.gz", "wb", compresslevel=9) as packed:
+        with tarfile.open(fileobj=packed, mode="w") as archive:  # type: ignore[arg-type]
+            good = tarfile.TarInfo("good")
+            good.size = 1
+            archive.addfile(good, io.BytesIO(b"1"))
+            if where.startswith("in"):
+                evil = tarfile.TarInfo("../evil")
+                evil.size = 160 << 20
+                archive.addfile(evil, Zeros())
+        if where.startswith("behind"):
+            for _ in range(160):
+                packed.write(bytes(1 << 20))
+    with pytest.raises(ArchiveError, match="--max-ratio"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out", keep_going=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
+
+
+class Zeros(io.RawIOBase):
+    """As many zeros as anybody asks for."""
+
+    def read(self, size: int = -1) -> bytes:
+        return bytes(size)
 
 
 def test_a_limit_counts_folders_too(tmp_path: Path) -> None:

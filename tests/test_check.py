@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import Result, run_program
 from faults import JPEG, SPOILT, add, assert_all_thirty, encoded, photo, plant_thirty, with_orientation
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -321,7 +321,7 @@ def test_folders_can_be_fixed_too(tmp_path: Path) -> None:
 
 def test_fix_does_not_empty_a_split(data: Path) -> None:
     (data / "validate.txt").write_text("./0/gone.jpg 0\n")
-    with pytest.raises(DatasetError, match="no val photo would be left; no list was written"):
+    with pytest.raises(DatasetError, match="no validation photo would be left; no list was written"):
         fixing.fix(checked(data))
     assert not (data / "checked.json").exists()
 
@@ -332,7 +332,7 @@ def test_what_was_found_is_on_disk_even_if_the_lists_cannot_be_written(
     (data / "validate.txt").write_text("./0/gone.jpg 0\n")
     result = garbage("check", data, "--fix", "--report", tmp_path / "check")
     assert result.code == 1
-    assert result.err.splitlines()[-1].endswith("no val photo would be left; no list was written")
+    assert result.err.splitlines()[-1].endswith("no validation photo would be left; no list was written; add photos")
     assert json.loads((tmp_path / "check" / "check.json").read_text())["counts"]["missing"] == 1
     assert (tmp_path / "check" / "check.html").is_file()
 
@@ -420,6 +420,37 @@ def test_a_cache_that_is_damaged_within_is_made_anew(data: Path) -> None:
     assert checked(data).findings == ()
     checked(data)  # found damaged when it was written to, and made anew
     assert checked(data).fresh == 0
+
+
+@given(st.integers(0, 2**32), st.integers(1, 200))
+@settings(max_examples=60)
+def test_whatever_damages_the_cache_the_check_is_right(drawn: Dataset, seed: int, bits: int) -> None:
+    *_, right = check(drawn)
+    file = cache_room.cache_file(drawn.root)
+    content, random = bytearray(file.read_bytes()), np.random.default_rng(seed)
+    for place in random.integers(0, len(content), bits):
+        content[place] ^= 1 << int(random.integers(8))
+    file.write_bytes(content[: int(random.integers(1, len(content) + 1))] if seed % 4 == 0 else content)
+    for suffix in ("-wal", "-shm"):
+        file.with_name(file.name + suffix).unlink(missing_ok=True)
+    *_, result = check(drawn)
+    assert isinstance(result, Checked)
+    assert isinstance(right, Checked)
+    assert result.findings == right.findings
+    assert result.records == right.records
+
+
+@pytest.mark.parametrize(
+    "left_out", [{}, [{"path": 5, "split": 7, "why": None}], [{"path": "\ud800", "split": "train", "why": ""}], [1]]
+)
+def test_a_record_of_cleaned_lists_that_a_stranger_wrote_is_not_believed(data: Path, left_out: object) -> None:
+    add(data, "0/a.jpg", b"")
+    fixing.fix(checked(data))
+    record = json.loads((data / "checked.json").read_text())
+    (data / "checked.json").write_text(json.dumps({**record, "left_out": left_out}))
+    assert "another state" in Dataset.load(data).notes[0]
+    fixing.fix(checked(data))
+    assert len(Dataset.load(data).left_out) == 1
 
 
 def test_a_photo_of_the_far_future_is_no_trouble(data: Path) -> None:

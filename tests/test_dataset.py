@@ -227,7 +227,15 @@ def test_absolute_paths_into_the_data_set_and_commas_are_read(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "rule", ['{"0": "a", "00": "b"}', '{"0": "\\ud800x"}', '{"0": "\\u001b]0;x"}', '{"0": ' + "9" * 5000 + "}"]
+    "rule",
+    [
+        '{"0": "a", "00": "b"}',
+        '{"0": "a", "1": "b", "1": "c"}',
+        '{"0": "a\\u202eb"}',
+        '{"0": "\\ud800x"}',
+        '{"0": "\\u001b]0;x"}',
+        '{"0": ' + "9" * 5000 + "}",
+    ],
 )
 def test_rule_files_that_would_mislead_are_refused(tmp_path: Path, rule: str) -> None:
     root = make(tmp_path, garbage_classify_rule__json=rule.encode())

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from conftest import run_program
 from test_archive import write_tar
 
@@ -61,7 +62,8 @@ def test_a_checkpoint_chains_into_export_and_predict(drawn: Dataset, tmp_path: P
         assert abs(best["score"] - answers[0][0]["predictions"][0]["score"]) < 1e-4
 
 
-def test_ctrl_c_while_unpacking_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_or_sigterm_while_unpacking_leaves_nothing(tmp_path: Path, number: signal.Signals, code: int) -> None:
     files = {f"garbage/{i}.bin": os.urandom(1000) for i in range(30_000)}
     archive = write_tar(tmp_path / "many.tar", files, "w")
     process = subprocess.Popen(
@@ -71,7 +73,7 @@ def test_ctrl_c_while_unpacking_leaves_nothing(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".data.*/garbage/*")) and time.monotonic() < deadline:
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert [path.name for path in tmp_path.iterdir()] == ["many.tar"]

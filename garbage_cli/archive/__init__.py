@@ -38,9 +38,10 @@ class Skipped:
     name: str
     """Empty where it is the rest of the archive."""
     reason: str
+    rest: bool = False
 
     def __str__(self) -> str:
-        return f"{shown(self.name)} {self.reason}" if self.name else f"the rest can't be reached: {self.reason}"
+        return f"the rest can't be reached: {self.reason}" if self.rest else f"{shown(self.name)} {self.reason}"
 
 
 Report = Member | Skipped
@@ -64,12 +65,15 @@ def extract(
     and only if `accept`, which is given what was extracted, raises no GarbageError.
     """
     if not path.is_file():
-        raise ArchiveError(f"no file {path}" if not path.exists() else f"{path} is a folder, not an archive")
+        what = "is a folder, not an archive" if path.is_dir() else "is no regular file"
+        raise ArchiveError(f"{path} {what}" if path.exists() else f"no file {path}")
     clean_up(out)
     check_target(path, out, force=force)
     key = Password(password, path)
     with opened(path, key) as listing:
         meter = Meter(path, limits or Limits(), listing.size)
+        if listing.stream:
+            listing.stream.check = meter.pass_by
         _check_listing(listing, meter, out, keep_going=keep_going)
         with staged_folder(out, replace=force) as staging:
             writer = Writer(staging, out, Names(staging), meter, key)
@@ -104,7 +108,7 @@ def _pour(listing: Listing, writer: Writer, path: Path, *, keep_going: bool) -> 
     except RestError as error:
         if not keep_going or not writer.kept:
             raise
-        yield Skipped("", plain(error))
+        yield Skipped("", plain(error), rest=True)
     if not writer.kept:
         raise ArchiveError(
             f"{path} holds no file, or only empty ones" if not first else f"nothing in {path} can be had{first}"

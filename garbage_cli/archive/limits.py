@@ -34,10 +34,10 @@ class Limits:
 def parse_size(text: str) -> int:
     """Return the bytes of 200G, 1.5T, 800MB or 1000 (units of 1,024); raise ConfigError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE | re.ASCII)
-    size = round(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
-    if size < 1:
+    size = float(match[1]) * _UNITS[match[2].upper()] if match else 0
+    if not 1 <= size < 2**63:
         raise ConfigError(f"{text!r} is no size; give one such as 200G, 1.5T or 800M")
-    return size
+    return round(size)
 
 
 def human(size: float) -> str:
@@ -70,6 +70,15 @@ class Meter:
         self.bytes += size
         self._check(self.bytes, self.members)
 
+    def pass_by(self, position: int) -> None:
+        """Hold against the limits how far a stream has unfolded, members that are passed over and its end included.
+
+        Twice the bytes are allowed, and a little more, since headers and padding are among them.
+        """
+        self._check((position - FREE_RATIO) // 2, self.members)
+        if position > max(FREE_RATIO, self._limits.max_ratio * self._size):
+            self._refuse_ratio()
+
     def _check(self, size: int, members: int) -> None:
         limits = self._limits
         if size > limits.max_bytes:
@@ -77,7 +86,10 @@ class Meter:
         if members > limits.max_members:
             self._refuse(f"holds more than {limits.max_members:,} members", "--max-members")
         if size > FREE_RATIO and size > limits.max_ratio * self._size:
-            self._refuse(f"unfolds into more than {limits.max_ratio:g} times its own size", "--max-ratio")
+            self._refuse_ratio()
+
+    def _refuse_ratio(self) -> None:
+        self._refuse(f"unfolds into more than {self._limits.max_ratio:g} times its own size", "--max-ratio")
 
     def _refuse(self, what: str, option: str) -> None:
         raise ArchiveError(

@@ -81,7 +81,7 @@ def _later_volume(path: Path) -> ArchiveError:
 def _open_by_library(path: Path, password: Password, scan: _Scan) -> Listing:
     sizes, volumes, broken_off = _list(path, password, old=scan.needs_tool)
     size = sum(volume.stat().st_size for volume in volumes)
-    return Listing(_by_library(path, password, scan), size, sizes, broken_off)
+    return Listing(_by_library(path, password, scan), size, sizes, broken=broken_off)
 
 
 def _list(path: Path, password: Password, *, old: bool) -> tuple[list[int], list[Path], RestError | None]:

@@ -136,6 +136,8 @@ def _pour(feed: "_Feed", name: str, sink: Sink) -> None:
 
     try:
         feed.pour(sink)
+    except py7zr.exceptions.CrcError:
+        raise MemberError(name, "is damaged (its check sum does not fit)", remedy="download it again") from None
     except py7zr.UnsupportedCompressionMethodError as error:
         raise MemberError(name, f"is {_UNREADABLE} ({plain(error.message)})", remedy=_REPACK) from None
 

@@ -10,6 +10,10 @@ from garbage_cli.errors import ArchiveError
 
 def check_target(path: Path, out: Path, *, force: bool) -> None:
     """Raise ArchiveError if `out` may not be made from the archive `path`."""
+    if out.is_symlink():
+        raise ArchiveError(f"{out} is a link; name the folder itself with --out")
+    if out.resolve() == Path.cwd().resolve():
+        raise ArchiveError(f"{out} is the folder you are in; name another one with --out, data say")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not out.is_dir():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from garbage_cli.archive.damage import RestError, broken, plain
-from garbage_cli.archive.entry import Entries, Entry, Listing, Sink
+from garbage_cli.archive.entry import Entries, Entry, Listing, Sink, Stream
 from garbage_cli.errors import ArchiveError, MissingExtraError
 
 _STREAMS: dict[bytes, tuple[str, Callable[[IO[bytes]], IO[bytes]]]] = {
@@ -31,7 +31,8 @@ def open_tar(raw: IO[bytes], path: Path, size: int) -> Listing | None:
     head = raw.read(8)
     raw.seek(0)
     kind, opener = next((stream for magic, stream in _STREAMS.items() if head.startswith(magic)), ("", None))
-    content = opener(raw) if opener else raw
+    stream = Stream(opener(raw) if opener else raw)
+    content = cast(IO[bytes], stream)
     try:
         archive = tarfile.open(fileobj=content, mode="r:", tarinfo=_TarInfo)  # noqa: SIM115 - closed with the entries
     except tarfile.ReadError:
@@ -41,7 +42,7 @@ def open_tar(raw: IO[bytes], path: Path, size: int) -> Listing | None:
         raise ArchiveError(
             f"{path} is one file compressed by {kind}, with no tar archive in it; decompress it by itself"
         ) from None
-    return Listing(_entries(archive, raw, path), size, None)
+    return Listing(_entries(archive, raw, path), size, None, stream)
 
 
 def _read_some(content: IO[bytes]) -> None:

@@ -6,23 +6,26 @@ Knows where it lies and when it no longer holds. Does not know what the records 
 import hashlib
 import os
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from garbage_cli.check.inspection import VERSION, Inspected, Record, Stamp, values_of
+from garbage_cli.check.inspection import VERSION, Inspected, Record, values_of
 from garbage_cli.images import DEFAULT_LIMITS
 
 _Result = TypeVar("_Result")
+_DAMAGED = (sqlite3.Error, UnicodeDecodeError, OverflowError)
+"""What reading a damaged file raises; its messages may be no text either."""
 _COLUMNS = [field.name for field in fields(Record)]
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS seen (path BLOB PRIMARY KEY, stamp TEXT, "
     + ", ".join(f'"{name}"' for name in _COLUMNS)
-    + ") WITHOUT ROWID"
+    + ", sum INTEGER) WITHOUT ROWID"
 )
-_INSERT = f"INSERT OR REPLACE INTO seen VALUES ({', '.join('?' * (2 + len(_COLUMNS)))})"
+_INSERT = f"INSERT OR REPLACE INTO seen VALUES ({', '.join('?' * (3 + len(_COLUMNS)))})"
 
 
 def cache_file(root: Path) -> Path:
@@ -48,18 +51,18 @@ class Cache:
             if self._path is not None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._connection = _connect(self._path)
-        except (OSError, sqlite3.Error):
+        except (OSError, *_DAMAGED):
             self._connection = None
 
     def load(self) -> dict[str, Inspected]:
         """Return all records, by path from the root."""
         rows = self._try(lambda connection: connection.execute("SELECT * FROM seen").fetchall()) or []
-        return {os.fsdecode(path): Inspected(_parse(stamp), Record(*values)) for path, stamp, *values in rows}
+        return {os.fsdecode(row[0]): _parse(row) for row in rows if row[-1] == _sum(row[:-1])}
 
     def save(self, found: Iterable[tuple[str, Inspected]]) -> None:
         """Keep records of files that did not change while they were read."""
         rows = [
-            (os.fsencode(name), " ".join(map(str, each.stamp)), *values_of(each.record))
+            _summed((os.fsencode(name), " ".join(map(str, each.stamp)), *values_of(each.record)))
             for name, each in found
             if each.stamp
         ]
@@ -82,19 +85,38 @@ class Cache:
             return None
         try:
             return work(self._connection)
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
             self.close()
-        except sqlite3.DatabaseError:
+            if "no such" in str(error) or "columns" in str(error):  # another's table under our name
+                self._start_anew()
+        except _DAMAGED:
             self.close()
-            if self._path is not None:
-                _delete(self._path)
-            self._open()
+            self._start_anew()
         return None
 
+    def _start_anew(self) -> None:
+        with suppress(OSError):
+            if self._path is not None:
+                _delete(self._path)
+        self._open()
 
-def _parse(stamp: str) -> Stamp:
-    size, changed, moved, number = map(int, stamp.split())
-    return size, changed, moved, number
+
+_Row = tuple[Any, ...]
+
+
+def _sum(row: _Row) -> int:
+    """A check sum: a damaged file may hold other values than were written, and read well."""
+    return zlib.crc32(repr(row).encode(errors="surrogateescape"))
+
+
+def _summed(row: _Row) -> _Row:
+    plain = tuple(int(value) if isinstance(value, bool) else value for value in row)  # as SQLite gives it back
+    return (*plain, _sum(plain))
+
+
+def _parse(row: _Row) -> Inspected:
+    size, changed, moved, number = map(int, row[1].split())
+    return Inspected((size, changed, moved, number), Record(*row[2:-1]))
 
 
 def _delete(path: Path) -> None:
@@ -121,7 +143,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         return _prepared(path)
     except sqlite3.OperationalError:  # in use, or no room
         raise
-    except sqlite3.DatabaseError:  # damaged: it is only a cache
+    except _DAMAGED:  # it is only a cache
         _delete(path)
         return _prepared(path)
 
@@ -132,7 +154,7 @@ def _prepared(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute(_TABLE)
-    except sqlite3.Error:
+    except BaseException:
         connection.close()
         raise
     return connection

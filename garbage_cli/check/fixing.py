@@ -37,7 +37,8 @@ def fix(checked: Checked) -> Fixed:
     splits = {split: _kept(dataset, split, dropped) for split in SPLITS}
     for split in SPLITS[:2]:
         if not splits[split]:
-            raise DatasetError(f"{dataset.root}: no {split} photo would be left; no list was written")
+            name = {"train": "training", "val": "validation"}[split]
+            raise DatasetError(f"{dataset.root}: no {name} photo would be left; no list was written; add photos")
     fresh = tuple(LeftOutPhoto(name, split, why) for (split, name, _, _), why in dropped.items())
     left_out = (*dataset.left_out, *fresh)
     written = write(dataset.root, splits, left_out=left_out, fingerprint=dataset.found)

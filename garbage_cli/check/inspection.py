@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from pathlib import Path
@@ -29,7 +30,7 @@ from garbage_cli.vendor import available_cores
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-VERSION = 3
+VERSION = 4
 """Of what a Record holds and how it is found out; raise it when that changes."""
 
 GRID = 8
@@ -196,6 +197,19 @@ def _prepare_worker() -> None:
     mute_warnings()
 
 
+@contextmanager
+def _interrupts_held(held: bool) -> Iterator[None]:
+    """Ignore Ctrl-C for a moment: a process that is started then ignores it from its first line on."""
+    if not held or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -207,8 +221,9 @@ def _in_processes(work: Work, chunks: Iterable[Sequence[str]], processes: int) -
     waiting: deque[Future[list[Row]]] = deque()
     pool = _pool(processes)
     try:
-        for chunk in chunks:
-            waiting.append(pool.submit(work, chunk))
+        for number, chunk in enumerate(chunks):
+            with _interrupts_held(number < processes):  # each submission starts a process, until all are there
+                waiting.append(pool.submit(work, chunk))
             if len(waiting) > 3 * processes:
                 yield waiting.popleft().result()
         while waiting:

@@ -4,7 +4,9 @@ Knows Typer, defaults and help texts. Does not know any algorithm. Rooms are imp
 `garbage --help` loads none of them.
 """
 
+import signal
 import sys
+from contextlib import suppress
 
 from garbage_cli.cli import data, models, answers, demo  # isort: skip - each adds its commands, in the order of the help
 from garbage_cli.cli.app import app
@@ -20,6 +22,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # Chinese must not fail where the locale is C
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    with suppress(ValueError):  # in a thread, or where there is no such signal
+        signal.signal(signal.SIGTERM, _end)
     try:
         app()
     except GarbageError as error:
@@ -28,6 +32,11 @@ def main() -> None:
         if not error.filename and not error.strerror:
             raise
         _fail(": ".join(str(part) for part in (error.filename, error.strerror) if part))
+
+
+def _end(number: int, frame: object) -> None:
+    """Leave as after Ctrl-C, so that nothing half-written stays."""
+    raise SystemExit(128 + number)
 
 
 def _fail(message: str) -> None:

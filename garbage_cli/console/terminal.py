@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from garbage_cli.labels import Label
+from garbage_cli.labels import BIDI, Label
 
 out = Console(highlight=False, soft_wrap=False)
 err = Console(stderr=True, highlight=False)
@@ -29,7 +29,9 @@ def say(message: str) -> None:
 
 def plain(text: str) -> str:
     """The text with what would steer the terminal, or is no text, as codes: names come from strangers."""
-    return "".join(char if unicodedata.category(char) not in _STEERING else repr(char)[1:-1] for char in text)
+    return "".join(
+        ascii(char)[1:-1] if unicodedata.category(char) in _STEERING or char in BIDI else char for char in text
+    )
 
 
 _STEERING = ("Cc", "Cs", "Zl", "Zp")

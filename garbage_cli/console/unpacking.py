@@ -12,9 +12,13 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from garbage_cli.archive import Report, Skipped
 from garbage_cli.console.classes import classes_json, show_classes
+from garbage_cli.console.terminal import count as counted
 from garbage_cli.console.terminal import err, print_json, say
 from garbage_cli.dataset import Dataset
+from garbage_cli.errors import ConfigError
 
+SKIPPED = 50
+"""Members that were skipped and are named one by one."""
 PROBLEMS = 5
 """List lines that can't be used and are named; `garbage check` has them all."""
 
@@ -29,13 +33,14 @@ def watch(reports: Generator[Report, None, None], archive: Path, folder: Path) -
         for report in reports:
             if isinstance(report, Skipped):
                 skipped.append(report)
-                say(f"skipped: {report}")
+                if len(skipped) <= SKIPPED:
+                    say(f"skipped: {report}")
             else:
                 count += 1
                 progress.update(task, completed=report.done, total=report.total)
             progress.start()  # not before: a password may have been asked for until here
     said = f"; {len(skipped)} skipped" if skipped else ""
-    say(f"{count} file{'s' if count != 1 else ''} in {folder}{said}")
+    say(f"{counted(count, 'file')} in {folder}{said}")
     return skipped
 
 
@@ -55,6 +60,8 @@ def ask_password(archive: Path) -> str | None:
         return getpass.getpass(f"password of {archive.name}: ", stream=sys.stderr)
     except EOFError:
         return None
+    except UnicodeDecodeError:
+        raise ConfigError("the password is no UTF-8; give it with --password-file FILE") from None
 
 
 def show(dataset: Dataset, *, json: bool, skipped: Sequence[Skipped] = ()) -> None:

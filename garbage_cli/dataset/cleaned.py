@@ -77,12 +77,22 @@ def _record(root: Path) -> dict[str, Any] | None:
     try:
         record = json.loads((root / RECORD).read_bytes())
         whole = isinstance(record, dict) and record.get("format") == FORMAT
-        return record if whole and all(row.keys() == _ROW for row in record["left_out"]) else None
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        rows = record["left_out"] if whole else None
+        return record if isinstance(rows, list) and all(_is_row(row) for row in rows) else None
+    except (OSError, ValueError, RecursionError, KeyError):
         return None
 
 
+def _is_row(row: object) -> bool:
+    texts = row.values() if isinstance(row, dict) and row.keys() == _ROW else [None]
+    return all(isinstance(text, str) and _can_be_written(text) for text in texts)
+
+
 _ROW = {"path", "split", "why"}
+
+
+def _can_be_written(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _samples(root: Path, split: Split, found: Sequence[Sample]) -> tuple[Sample, ...] | None:

@@ -63,7 +63,7 @@ def read_labels(*folders: Path) -> tuple[Labels, Path] | None:
 
 def _rule(path: Path) -> dict[str, str]:
     try:
-        rule = json.loads(read_text(path))
+        rule = json.loads(read_text(path), object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise DatasetError(f"not valid JSON, line {error.lineno}: {error.msg}") from None
     except (RecursionError, ValueError):
@@ -71,6 +71,16 @@ def _rule(path: Path) -> dict[str, str]:
     if not isinstance(rule, dict) or not all(isinstance(text, str) for text in rule.values()):
         raise DatasetError('not of the form {"0": "其他垃圾/一次性快餐盒", …}')
     return rule
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object, unless it names something twice: the last would win unseen."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DatasetError(f"class number {twice} is there twice")
+    return value
 
 
 def _label_list(path: Path) -> Labels:
