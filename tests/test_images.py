@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from garbage_cli.errors import ImageError
-from garbage_cli.images import ImageLimits, decode, find, is_animated
+from garbage_cli.images import ImageLimits, decode, find, find_names, is_animated
 from garbage_cli.prediction import Photo
 
 
@@ -196,3 +196,11 @@ def test_a_second_frame_makes_an_animation(format_: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     assert is_animated(encode(frames[0], format_, save_all=True, append_images=frames[1:]))
     assert not is_animated(encode(frames[0], format_))
+
+
+def test_names_found_are_written_as_paths_are(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    for folder in (photos, Path(), Path("deep"), Path("deep/../deep")):
+        assert list(find_names(folder)) == [str(path) for path in find([folder])]
+    assert list(find_names(Path("deep"))) == ["deep/blue.webp"]
+    assert next(iter(find_names(Path()))) == "a red.jpg"

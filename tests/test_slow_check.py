@@ -22,7 +22,6 @@ NEARLY_THE_SAME = {
     ("4/img_1158.jpg", "4/img_1810.jpg"),
     # of one split
     ("0/img_1757.jpg", "0/img_1325.jpg"),
-    ("2/img_1414.jpg", "2/img_1108.jpg"),
     ("3/img_564.jpg", "3/img_504.jpg"),
     ("3/img_644.jpg", "3/img_596.jpg"),
     ("3/img_878.jpg", "3/img_52.jpg"),

@@ -3,6 +3,7 @@
 Knows decoding and worker processes. Does not know data sets or what is a fault.
 """
 
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -30,7 +31,7 @@ from garbage_cli.vendor import available_cores
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-VERSION = 4
+VERSION = 5
 """Of what a Record holds and how it is found out; raise it when that changes."""
 
 GRID = 8
@@ -137,10 +138,9 @@ def fingerprint(image: "Image") -> tuple[bytes, bytes]:
     import imagehash
     from PIL.Image import Resampling
 
-    small = image.convert("L").resize((32, 32), Resampling.BOX, reducing_gap=1.0)
-    bits = np.packbits(imagehash.phash(small).hash)
-    dots = image.resize((8 * GRID, 8 * GRID), Resampling.NEAREST).reduce(8)
-    return bits.tobytes(), dots.tobytes()
+    dots = image.resize((16 * GRID, 16 * GRID), Resampling.NEAREST)
+    bits = np.packbits(imagehash.phash(dots.convert("L").reduce(4)).hash)
+    return bits.tobytes(), dots.reduce(16).tobytes()
 
 
 Work = Callable[[Sequence[str]], list[Row]]
@@ -195,6 +195,7 @@ def _prepare_worker() -> None:
     os.close(silent)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     mute_warnings()
+    gc.freeze()  # what was imported is not looked through again and again
 
 
 @contextmanager

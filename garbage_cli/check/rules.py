@@ -12,7 +12,7 @@ from garbage_cli.check.inspection import Record
 from garbage_cli.check.kinds import KINDS, Finding
 from garbage_cli.check.same import near
 from garbage_cli.dataset import SPLITS, Dataset, Sample, Split
-from garbage_cli.images import find
+from garbage_cli.images import find_names
 
 TINY = 32
 """Pixels of the shorter side below which a photo is tiny."""
@@ -223,8 +223,8 @@ def _unlisted(dataset: Dataset, places: Sequence[Place]) -> Iterator[Finding]:
     """Photos that lie there and are in no list or class folder; not asked where lists were cleaned."""
     if dataset.left_out:
         return
-    listed = {place.sample.path for place in places}
-    named = {dataset.root / problem.path for problem in dataset.problems}
-    for path in find([dataset.root]):
-        if path not in listed and path not in named:
-            yield Finding(KINDS["unlisted"], dataset.name(path), "in no list and no class folder")
+    known = {str(place.sample.path) for place in places}
+    known |= {str(dataset.root / problem.path) for problem in dataset.problems}
+    for path in find_names(dataset.root):
+        if path not in known:
+            yield Finding(KINDS["unlisted"], dataset.name(Path(path)), "in no list and no class folder")
