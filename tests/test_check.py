@@ -524,12 +524,17 @@ def test_processes_and_threads_find_the_same(data: Path, monkeypatch: pytest.Mon
     assert list(inspect_all(paths)) == by_threads == [inspect(path) for path in paths]
 
 
-def test_ctrl_c_keeps_what_was_read_and_leaves_no_workers(tmp_path: Path) -> None:
+def make_slow_data(root: Path) -> None:
+    """1,200 photos of six megapixels, so that there is time to stop a check in."""
     for kind in "ab":
-        (tmp_path / "data" / kind).mkdir(parents=True)
+        (root / kind).mkdir(parents=True)
     content = encoded(photo(1, (3000, 2000)), quality=50)
     for i in range(1200):
-        (tmp_path / "data" / "ab"[i % 2] / f"{i}.jpg").write_bytes(content + i.to_bytes(2, "big"))
+        (root / "ab"[i % 2] / f"{i}.jpg").write_bytes(content + i.to_bytes(2, "big"))
+
+
+def test_ctrl_c_keeps_what_was_read_and_leaves_no_workers(tmp_path: Path) -> None:
+    make_slow_data(tmp_path / "data")
     process = subprocess.Popen(
         [sys.executable, "-m", "garbage_cli", "check", "data"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
@@ -562,11 +567,7 @@ def wait_for_end_of_group(group: int) -> None:
 
 
 def test_a_killed_check_leaves_no_workers(tmp_path: Path) -> None:
-    for kind in "ab":
-        (tmp_path / "data" / kind).mkdir(parents=True)
-    content = encoded(photo(1, (3000, 2000)), quality=50)
-    for i in range(1000):
-        (tmp_path / "data" / "ab"[i % 2] / f"{i}.jpg").write_bytes(content + i.to_bytes(2, "big"))
+    make_slow_data(tmp_path / "data")
     process = subprocess.Popen(
         [sys.executable, "-m", "garbage_cli", "check", "data"], cwd=tmp_path, stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -34,10 +34,10 @@ def set_aside(samples: Sequence[Sample], root: Path, *, share: float = SHARE, se
         count = round(len(paths) * share) or len(paths) > 1
         drawn = sorted(_copies(paths), key=lambda group: _draw(name_in(group[0], root), seed))
         taken: list[Path] = []
-        for group in drawn[: len(drawn) - 1 or None]:
+        for group in drawn[:-1]:  # the last one stays, so that there is something to train on
             if len(taken) < count:
                 taken += group
-        chosen.update(taken if len(drawn) > 1 else ())
+        chosen.update(taken)
     return frozenset(chosen)
 
 

@@ -139,8 +139,10 @@ def locate(
 
 def _inside(path: PurePosixPath, root: Path) -> PurePosixPath:
     """An absolute path that leads into the data set, as a relative one; others as they are."""
+    if not path.is_absolute():  # as nearly all are: the rest asks the file system
+        return path
     for start in (root.absolute(), root.resolve()):
-        if path.is_absolute() and path.is_relative_to(start.as_posix()):
+        if path.is_relative_to(start.as_posix()):
             return path.relative_to(start.as_posix())
     return path
 
