@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from archives import write_7z
 from conftest import COLOURS, Result, run_program, save_photo
 from test_server import serving
 
@@ -128,6 +129,20 @@ def test_the_base_install_finds_the_recipes_and_names_the_extra(
     )
     unknown = ask(base_install, "train", drawn.root, "--config", "x", cwd=tmp_path)
     assert "resnet50_vd_ssld_random_erasing" in unknown.err
+
+
+def test_the_small_extras_alone_check_a_data_set_and_open_7z(
+    base_install: Path, drawn: Dataset, tmp_path: Path
+) -> None:
+    """Runs last over the base install: the newest versions of what the extras name, not the locked ones."""
+    refused = ask(base_install, "check", drawn.root, cwd=tmp_path)
+    assert refused.err.endswith("install the extra with: pip install 'garbage-cli[check]'\n")
+    wheel = next(base_install.parents[2].glob("garbage_cli-*.whl"))
+    pip = [str(base_install.with_name("python")), "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, f"{wheel}[check,archives]"], check=True, timeout=900)
+    write_7z(tmp_path / "a.7z", {"garbage/" + drawn.name(p): p.read_bytes() for p in drawn.root.rglob("*.*")})
+    done(ask(base_install, "unpack", "a.7z", cwd=tmp_path))
+    assert "usable" in done(ask(base_install, "check", cwd=tmp_path)).out
 
 
 # ---- the hub extra
