@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from garbage_cli.errors import CheckpointError, ConfigError
 from garbage_cli.storage import staged_file
 from garbage_cli.vendor import backbones, paddle
+from garbage_cli.zoo.heads import head_of as head_of
 
 Arrays = dict[str, NDArray[Any]]
 
