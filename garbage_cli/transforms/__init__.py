@@ -1,6 +1,6 @@
-"""An upright RGB array → the network's input. Training adds augmentation to the same specification.
+"""An upright photo → the network's input. Training adds augmentation to the same specification.
 
-Knows resizing, cropping, normalising. Does not know where images come from.
+Knows resizing, cropping, normalising. Does not know where photos come from.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from garbage_cli.config import AugmentConfig, PreprocessConfig
+from garbage_cli.transforms.policies import change
 
 if TYPE_CHECKING:
-    from PIL.Image import Resampling
+    from PIL.Image import Image, Resampling
 
 Rgb = NDArray[np.uint8]
 """Shape (height, width, 3)."""
@@ -20,6 +21,8 @@ Input = NDArray[np.float32]
 """Shape (3, crop, crop)."""
 Box = tuple[float, float, float, float]
 """Left, upper, right, lower, in pixels of the source."""
+Size = tuple[int, int]
+"""Width, height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,13 @@ class Preprocess:
 
     spec: PreprocessConfig
 
-    def __call__(self, rgb: Rgb) -> Input:
-        """Shorter side to `resize_short`, centre crop, normalise: uint8 (h, w, 3) → float32 (3, crop, crop)."""
-        height, width = rgb.shape[:2]
-        return normalise(resize_box(rgb, self._box(width, height), self.spec), self.spec)
+    def __call__(self, photo: "Rgb | Image") -> Input:
+        """Shorter side to `resize_short`, centre crop, normalise: uint8 (h, w, 3) → float32 (3, crop, crop).
+
+        A Pillow image in RGB gives the same as its array, and saves two copies.
+        """
+        image = _as_image(photo)
+        return normalise(np.asarray(resize_box(image, self._box(*image.size), self.spec)), self.spec)
 
     def _box(self, width: int, height: int) -> Box:
         """The part of the source that the centre crop covers.
@@ -53,26 +59,59 @@ class TrainPreprocess:
     spec: PreprocessConfig
     augment: AugmentConfig
 
-    def __call__(self, rgb: Rgb, random: np.random.Generator) -> Input:
-        """Random resized crop, flip, normalise, RandomErasing: uint8 (h, w, 3) → float32 (3, crop, crop)."""
-        height, width = rgb.shape[:2]
-        box = random_box(width, height, self.augment, random)
-        pixels = resize_box(rgb, box, self.spec)
+    def __call__(self, photo: "Rgb | Image", random: np.random.Generator, *, size: Size | None = None) -> Input:
+        """Random resized crop, flip, policy, normalise, RandomErasing: uint8 (h, w, 3) → float32 (3, crop, crop).
+
+        `size` is that of the photo as stored, where `photo` was decoded at a reduced scale: the crop is drawn from it,
+        so that it does not depend on the scale.
+        """
+        image = _as_image(photo)
+        box = random_box(*(size or image.size), self.augment, random)
+        image = resize_box(image, _scaled(box, size or image.size, image.size), self.spec)
         if random.random() < self.augment.flip:
-            pixels = pixels[:, ::-1]
-        values = normalise(pixels, self.spec)
+            image = _mirrored(image)
+        values = normalise(np.asarray(change(image, self.augment, random)), self.spec)
         if random.random() < self.augment.erase:
             erase(values, self.augment, random)
         return values
 
+    def reduction(self, size: Size, random: np.random.Generator) -> int:
+        """Return by how much a photo may be reduced while it is decoded (1, 2, 4 or 8) and still look the same.
 
-def resize_box(rgb: Rgb, box: Box, spec: PreprocessConfig) -> Rgb:
-    """Cut `box` out and resize it to (crop, crop), as if the whole photo had been resized and then cut."""
+        What is left of the crop that `random` will draw has at least twice the pixels of the input, each way: the
+        filter of the resizing then averages over what the reduction has averaged already.
+        """
+        enough = 2 * self.spec.crop
+        if min(size) < 2 * enough:
+            return 1
+        left, top, right, bottom = random_box(*size, self.augment, random)
+        side = min(right - left, bottom - top)
+        return next((scale for scale in (8, 4, 2) if side >= scale * enough), 1)
+
+
+def _as_image(photo: "Rgb | Image") -> "Image":
     from PIL import Image
 
-    image = Image.fromarray(rgb)
-    side = spec.crop
-    return np.asarray(image.resize((side, side), _filter(spec), box=box))
+    return Image.fromarray(photo) if isinstance(photo, np.ndarray) else photo
+
+
+def _mirrored(image: "Image") -> "Image":
+    from PIL.Image import Transpose
+
+    return image.transpose(Transpose.FLIP_LEFT_RIGHT)
+
+
+def _scaled(box: Box, size: Size, to: Size) -> Box:
+    if size == to:
+        return box
+    across, down = to[0] / size[0], to[1] / size[1]
+    left, top, right, bottom = box
+    return left * across, top * down, min(right * across, to[0]), min(bottom * down, to[1])
+
+
+def resize_box(image: "Image", box: Box, spec: PreprocessConfig) -> "Image":
+    """Cut `box` out and resize it to (crop, crop), as if the whole photo had been resized and then cut."""
+    return image.resize((spec.crop, spec.crop), _filter(spec), box=box)
 
 
 def _filter(spec: PreprocessConfig) -> "Resampling":
@@ -85,7 +124,11 @@ def normalise(rgb: Rgb, spec: PreprocessConfig) -> Input:
     """(value / 255 − mean) / std per channel, channels first."""
     scale = np.float32(1 / 255) / np.asarray(spec.std, np.float32)
     shift = np.asarray(spec.mean, np.float32) / np.asarray(spec.std, np.float32)
-    return np.ascontiguousarray((rgb * scale - shift).transpose(2, 0, 1), dtype=np.float32)
+    # channels go first while they are bytes, and the rest happens in place: 15 times as fast as the formula in one line
+    values = np.ascontiguousarray(rgb.transpose(2, 0, 1)).astype(np.float32)
+    values *= scale[:, None, None]
+    values -= shift[:, None, None]
+    return values
 
 
 def random_box(width: int, height: int, augment: AugmentConfig, random: np.random.Generator) -> Box:
