@@ -2,8 +2,8 @@
 
 Knows chance and strength. Does not know how a change is made.
 
-A strength is a level of 0 to 10, as in the papers. Here a higher level is always a stronger change; the authors' programs
-differ from one another in that for solarize and posterize.
+A strength is a level of 0 to 10, as in the papers. Here a higher level is always a stronger change; the authors'
+programs differ from one another in that for solarize and posterize.
 """
 
 from collections.abc import Callable
