@@ -64,12 +64,10 @@ def augmented(data: bytes, transform: TrainPreprocess, seeds: Sequence[Sequence[
     each of the scales that its crops call for, at most four.
     """
     size = jpeg_size(data)
-    scales = [transform.reduction(size, np.random.default_rng(seed)) if size else 1 for seed in seeds]
+    randoms = [np.random.default_rng(seed) for seed in seeds]
+    scales = [transform.reduction(size, random) if size else 1 for random in randoms]
     images = {scale: open_photo(data, reduction=scale).image for scale in set(scales)}
-    return [
-        transform(images[scale], np.random.default_rng(seed), size=size)
-        for scale, seed in zip(scales, seeds, strict=True)
-    ]
+    return [transform(images[scale], random, size=size) for scale, random in zip(scales, randoms, strict=True)]
 
 
 def read(sample: Sample) -> bytes:

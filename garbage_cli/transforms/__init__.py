@@ -3,6 +3,7 @@
 Knows resizing, cropping, normalising. Does not know where photos come from.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,13 +79,13 @@ class TrainPreprocess:
     def reduction(self, size: Size, random: np.random.Generator) -> int:
         """Return by how much a photo may be reduced while it is decoded (1, 2, 4 or 8) and still look the same.
 
-        What is left of the crop that `random` will draw has at least twice the pixels of the input, each way: the
-        filter of the resizing then averages over what the reduction has averaged already.
+        What is left of the crop that `random` is about to draw has at least twice the pixels of the input, each way, so
+        that the resizing averages over what the reduction has averaged already. `random` stays as it is.
         """
         enough = 2 * self.spec.crop
         if min(size) < 2 * enough:
             return 1
-        left, top, right, bottom = random_box(*size, self.augment, random)
+        left, top, right, bottom = random_box(*size, self.augment, deepcopy(random))
         side = min(right - left, bottom - top)
         return next((scale for scale in (8, 4, 2) if side >= scale * enough), 1)
 
