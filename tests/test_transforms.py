@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from garbage_cli.config import AugmentConfig, PreprocessConfig
-from garbage_cli.transforms import Preprocess, TrainPreprocess, normalise
+from garbage_cli.transforms import Preprocess, TrainPreprocess, normalise, random_box
 
 SPEC = PreprocessConfig(resize_short=64, crop=48)
 
@@ -66,3 +66,52 @@ def test_without_augmentation_training_sees_what_evaluation_sees() -> None:
     off = AugmentConfig(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=0.0, erase=0.0)
     rgb = picture(48, 48)
     np.testing.assert_array_equal(TrainPreprocess(square, off)(rgb, np.random.default_rng(0)), Preprocess(square)(rgb))
+
+
+def test_normalising_is_the_formula_in_32_bits_to_the_last_one() -> None:
+    rgb = picture(50, 40)
+    scale = np.float32(1 / 255) / np.asarray(SPEC.std, np.float32)
+    shift = np.asarray(SPEC.mean, np.float32) / np.asarray(SPEC.std, np.float32)
+    np.testing.assert_array_equal(normalise(rgb[:, ::-1], SPEC), (rgb[:, ::-1] * scale - shift).transpose(2, 0, 1))
+
+
+def test_a_pillow_image_gives_what_its_array_gives() -> None:
+    rgb = picture(90, 70)
+    image = Image.fromarray(rgb)
+    np.testing.assert_array_equal(Preprocess(SPEC)(image), Preprocess(SPEC)(rgb))
+    transform = TrainPreprocess(SPEC, AugmentConfig())
+    np.testing.assert_array_equal(*(transform(photo, np.random.default_rng(5)) for photo in (image, rgb)))
+
+
+@pytest.mark.parametrize("scale", [(0.08, 1.0), (0.5, 0.6), (1.0, 1.0)])
+def test_a_reduction_leaves_twice_the_inputs_pixels_in_the_crop_and_draws_nothing(scale: tuple[float, float]) -> None:
+    augment = AugmentConfig(crop_scale=scale)
+    transform = TrainPreprocess(SPEC, augment)
+    found = set()
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        reduction = transform.reduction((1500, 1000), random)
+        left, top, right, bottom = random_box(1500, 1000, augment, random)
+        side = min(right - left, bottom - top)
+        assert reduction == 1 or side / reduction >= 2 * SPEC.crop
+        assert reduction == 8 or side / (2 * reduction) < 2 * SPEC.crop
+        assert random_box(1500, 1000, augment, np.random.default_rng(seed)) == (left, top, right, bottom)
+        found.add(reduction)
+    assert max(found) == 8
+
+
+def test_photos_of_the_usual_size_are_never_reduced() -> None:
+    transform = TrainPreprocess(PreprocessConfig(), AugmentConfig(crop_scale=(1.0, 1.0)))
+    assert {transform.reduction((341, 256), np.random.default_rng(seed)) for seed in range(20)} == {1}
+    assert transform.reduction((4000, 895), np.random.default_rng(0)) == 1
+
+
+def test_the_crop_of_a_reduced_photo_is_the_crop_of_the_whole_one() -> None:
+    rgb = picture(800, 600)
+    transform = TrainPreprocess(SPEC, AugmentConfig(erase=0, crop_scale=(0.5, 1)))
+    half = Image.fromarray(rgb).resize((400, 300), Image.Resampling.BOX)
+    for seed in range(10):
+        whole = transform(rgb, np.random.default_rng(seed))
+        reduced = transform(half, np.random.default_rng(seed), size=(800, 600), reduction=2)
+        # red and green rise by less than 6 values from pixel to pixel: a crop beside it would show
+        assert np.abs(whole - reduced)[:2].max() * 255 * min(SPEC.std) < 2

@@ -67,7 +67,10 @@ def augmented(data: bytes, transform: TrainPreprocess, seeds: Sequence[Sequence[
     randoms = [np.random.default_rng(seed) for seed in seeds]
     scales = [transform.reduction(size, random) if size else 1 for random in randoms]
     images = {scale: open_photo(data, reduction=scale).image for scale in set(scales)}
-    return [transform(images[scale], random, size=size) for scale, random in zip(scales, randoms, strict=True)]
+    return [
+        transform(images[scale], random, size=size, reduction=scale)
+        for scale, random in zip(scales, randoms, strict=True)
+    ]
 
 
 def read(sample: Sample) -> bytes:

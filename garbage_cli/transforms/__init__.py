@@ -60,15 +60,17 @@ class TrainPreprocess:
     spec: PreprocessConfig
     augment: AugmentConfig
 
-    def __call__(self, photo: "Rgb | Image", random: np.random.Generator, *, size: Size | None = None) -> Input:
+    def __call__(
+        self, photo: "Rgb | Image", random: np.random.Generator, *, size: Size | None = None, reduction: int = 1
+    ) -> Input:
         """Random resized crop, flip, policy, normalise, RandomErasing: uint8 (h, w, 3) → float32 (3, crop, crop).
 
-        `size` is that of the photo as stored, where `photo` was decoded at a reduced scale: the crop is drawn from it,
-        so that it does not depend on the scale.
+        Where `photo` was reduced while it was decoded, `size` is what it was before: the crop is drawn from that, so
+        that it does not depend on the reduction.
         """
         image = _as_image(photo)
         box = random_box(*(size or image.size), self.augment, random)
-        image = resize_box(image, _scaled(box, size or image.size, image.size), self.spec)
+        image = resize_box(image, _reduced(box, reduction), self.spec)
         if random.random() < self.augment.flip:
             image = _mirrored(image)
         values = normalise(np.asarray(change(image, self.augment, random)), self.spec)
@@ -102,12 +104,10 @@ def _mirrored(image: "Image") -> "Image":
     return image.transpose(Transpose.FLIP_LEFT_RIGHT)
 
 
-def _scaled(box: Box, size: Size, to: Size) -> Box:
-    if size == to:
-        return box
-    across, down = to[0] / size[0], to[1] / size[1]
+def _reduced(box: Box, reduction: int) -> Box:
+    """The same box in a photo whose sides are 1/reduction as long, rounded up."""
     left, top, right, bottom = box
-    return left * across, top * down, min(right * across, to[0]), min(bottom * down, to[1])
+    return left / reduction, top / reduction, right / reduction, bottom / reduction
 
 
 def resize_box(image: "Image", box: Box, spec: PreprocessConfig) -> "Image":
