@@ -84,13 +84,15 @@ def _read_timm(sheet: Sheet, path: str) -> None:
     """`rand-m9-n2-mstd0.5-inc1`: RandAugment of 2 changes at strength 9; `original`: AutoAugment's policy."""
     key = f"{path}.config_str"
     words = (sheet.text(key) or "rand-m9-mstd0.5-inc1").split("-")
-    chance = sheet.number(f"{path}.prob")
-    sheet.keep(f"{path}.prob", 1.0)
     for word in ("img_size", "interpolation"):
         sheet.drop(f"{path}.{word}", "ours is that of the input", differs=False)
-    if chance == 0 or words[0] not in ("rand", "original", "originalr"):
-        why = f"{path}.prob is 0" if chance == 0 else f"not supported: {words[0]}"
-        sheet.drop(key, why, differs=chance != 0)
+    if sheet.number(f"{path}.prob") == 0:
+        sheet.use(f"{path}.prob", "augment.policy", "none")
+        sheet.drop(key, "its prob is 0", differs=False)
+        return
+    sheet.keep(f"{path}.prob", 1.0)
+    if words[0] not in ("rand", "original", "originalr"):
+        sheet.drop(key, f"not supported: {shown(words[0])}; there are rand and original")
     elif words[0] == "rand":
         found = {match[1]: int(match[2]) for word in words[1:] if (match := re.fullmatch(r"([mn])(\d{1,3})", word))}
         sheet.set("augment.policy_layers", found.get("n", 2))
