@@ -1,0 +1,57 @@
+"""PaddleClas's networks by name.
+
+Knows how PaddleClas's functions are called. Does not know what is inside a network, nor weights.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from garbage_cli.errors import ConfigError
+from garbage_cli.vendor import backbones, paddle
+from garbage_cli.zoo.catalogue import catalogue, unknown
+from garbage_cli.zoo.multipliers import spread
+
+USUAL_PIXELS = 224
+
+
+def architectures() -> list[str]:
+    """Return the names of PaddleClas's networks, as they are installed."""
+    module = backbones("listing networks")
+    return sorted(name for name in module.__all__ if hasattr(module, name))
+
+
+def build(name: str, *, class_count: int, lr_mult: tuple[float, ...] | None = None) -> tuple[Any, bool]:
+    """Build a network by name; say whether the learning-rate multipliers are in it.
+
+    Networks that take as many multipliers as there are have their own rule; for others `multipliers.spread` has one.
+    The names of parameters do not depend on what was built before, so that a saved optimiser state fits.
+    Raises ConfigError if there is no such network, or it has no classes.
+    """
+    module = backbones("training")
+    factory = getattr(module, name, None)
+    if factory is None or name not in module.__all__:
+        raise unknown(name)
+    getattr(sys.modules[factory.__module__], "MODEL_URLS", {}).setdefault(name, "")  # some look for it, and have none
+    with paddle("training").utils.unique_name.guard():
+        network = lr_mult and _with_own_rule(factory, class_count, lr_mult)
+        if network:
+            return network, True
+        try:
+            network = factory(class_num=class_count)
+        except TypeError as error:
+            raise ConfigError(f"PaddleClas's {name} is no classifier with a number of classes: {error}") from None
+    known = catalogue().get(name)
+    pixels = known.pixels if known and known.pixels else USUAL_PIXELS
+    return network, bool(lr_mult) and spread(network, lr_mult or (), pixels=pixels)
+
+
+def _with_own_rule(factory: Callable[..., Any], class_count: int, lr_mult: tuple[float, ...]) -> Any:
+    """The network, if it does something with so many multipliers; else None."""
+    try:
+        with paddle("training").utils.unique_name.guard():
+            network = factory(class_num=class_count, lr_mult_list=list(lr_mult))
+    except (TypeError, AssertionError):  # takes none, or another number of them
+        return None
+    rates = {parameter.optimize_attr["learning_rate"] for parameter in network.parameters()}
+    return network if rates - {1.0} else None  # some take whatever they are given, and leave it
