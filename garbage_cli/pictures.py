@@ -55,14 +55,11 @@ def results_png(history: Sequence[EpochReport]) -> bytes:
     _curve(losses, epochs, [report.val_loss for report in history], "validation", _VAL)
     _curve(accuracies, epochs, [100 * report.train_top1 for report in history], "training", _TRAIN)
     _curve(accuracies, epochs, [100 * report.val_top1 for report in history], "validation", _VAL)
-    f1 = [getattr(report, "val_macro_f1", None) for report in history]
-    if any(value is not None for value in f1):
-        percents = [math.nan if value is None else 100 * value for value in f1]
-        _curve(accuracies, epochs, percents, "validation, macro-F1", _THIRD)
+    _curve(accuracies, epochs, [100 * report.val_macro_f1 for report in history], "validation, macro-F1", _THIRD)
     _curve(rates, epochs, [report.learning_rate for report in history], "learning rate", _QUIET)
     rates.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     rates.yaxis.get_offset_text().set_fontsize(8)
-    for axes, title in ((losses, "loss"), (accuracies, "top-1, %"), (rates, "learning rate")):
+    for axes, title in ((losses, "loss"), (accuracies, "top-1 and macro-F1, %"), (rates, "learning rate")):
         _finish(axes, epochs, title, best.epoch)
     _mark_best(accuracies, best)
     for axes in (losses, accuracies):
