@@ -6,10 +6,12 @@ Makes two folders of JPEGs from those below PHOTOS (else from drawn ones): of 34
 grain. For each it times, in a process of its own: the loader of training with one and two threads, the same work in two
 worker processes, the loader without decoding at reduced scale, with each policy, with mixup; views, eight of a photo;
 and the loader of evaluation. Then a training step of two networks on a batch of 32. The rows are run in turn, ROUNDS
-times over, and the best of each counts. Ratios are to the loader with two threads.
+times over, and the best of each counts. Ratios are to the loader with two threads. On a machine that others use as well
+the processor's time per input tells more than the clock does.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -86,8 +88,7 @@ def training(samples: list[Sample], threads: int = 2, **augment: object) -> Iter
 
 def in_processes(samples: list[Sample]) -> Iterator[int]:
     """What worker processes would do: the arrays are sent back to the one that trains."""
-    with ProcessPoolExecutor(2) as pool:
-        yield 0  # a first photo each, so that starting them does not count
+    with ProcessPoolExecutor(2) as pool:  # a first photo each, so that starting them does not count
         list(pool.map(partial(prepare, TrainConfig()), samples[:2]))
         yield -1
         for _ in pool.map(partial(prepare, TrainConfig()), samples, chunksize=4):
@@ -127,14 +128,21 @@ ROWS: dict[str, Callable[[list[Sample]], Iterator[int]]] = {
 }
 
 
-def rate(row: str, folder: Path) -> float:
-    """Inputs per second of one row."""
-    seen, begun = 0, time.perf_counter()
-    for count in ROWS[row](samples_of(folder)):
+def processor_seconds() -> float:
+    """Of this process, its threads, and its children that have ended."""
+    return sum(os.times()[:4])
+
+
+def rate(row: str, folder: Path) -> tuple[float, float]:
+    """Inputs per second of one row, and the processor's milliseconds per input."""
+    samples = samples_of(folder)
+    seen, begun, used = 0, time.perf_counter(), processor_seconds()
+    for count in ROWS[row](samples):
         if count < 0:
             seen, begun = 0, time.perf_counter()
         seen += max(0, count)
-    return seen / (time.perf_counter() - begun)
+    seconds = time.perf_counter() - begun
+    return seen / seconds, (processor_seconds() - used) / seen * 1000
 
 
 def step_rate(name: str, *, size: int = 32, steps: int = 3) -> float:
@@ -155,20 +163,22 @@ def step_rate(name: str, *, size: int = 32, steps: int = 3) -> float:
     return size / min(seconds[1:])
 
 
-def measured(*side: str) -> float:
-    """Run one row in a fresh process."""
+def measured(*side: str) -> tuple[float, ...]:
+    """Run one row in a fresh process, so that none profits from another."""
     done = subprocess.run([sys.executable, __file__, "--side", *side], stdout=subprocess.PIPE, text=True, check=True)
-    return float(done.stdout.split()[-1])
+    return tuple(map(float, done.stdout.splitlines()[-1].split()))
 
 
 def compare(folder: Path, rounds: int) -> float:
-    rows: dict[str, list[float]] = {row: [] for row in ROWS}
+    rows: dict[str, list[tuple[float, ...]]] = {row: [] for row in ROWS}
     for _ in range(rounds):
         for row in ROWS:
             rows[row].append(measured(row, str(folder)))
-    usual = max(rows[USUAL])
-    for row, rates in rows.items():
-        print(f"  {row:<36}{max(rates):8.0f} inputs/s  x{max(rates) / usual:5.2f}", flush=True)
+    usual, usual_cost = max(each[0] for each in rows[USUAL]), min(each[1] for each in rows[USUAL])
+    for row, results in rows.items():
+        best, cost = max(results)[0], min(each[1] for each in results)
+        speed = f"{best:7.0f} inputs/s  x{best / usual:5.2f}"
+        print(f"  {row:<36}{speed}{cost:8.2f} ms of processor  x{cost / usual_cost:5.2f}", flush=True)
     return usual
 
 
@@ -183,7 +193,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.side:
         row, *folder = options.side
-        print(rate(row, Path(folder[0])) if folder else step_rate(row))
+        print(*rate(row, Path(folder[0])) if folder else [step_rate(row)])
         return
     loaders = {}
     with tempfile.TemporaryDirectory() as place:
@@ -198,7 +208,7 @@ def main() -> None:
     if not options.no_steps:
         print("a training step, batch of 32 at 224 pixels; how many times as fast the loader is")
         for name in NETWORKS:
-            step = measured(name)
+            step = measured(name)[0]
             ratios = ", ".join(f"x{loader / step:.0f} on {photos}" for photos, loader in loaders.items())
             print(f"  {name:<36}{step:8.1f} inputs/s  {ratios}", flush=True)
 

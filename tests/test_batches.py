@@ -303,6 +303,16 @@ def test_views_do_not_depend_on_how_many_there_are_nor_on_where_one_begins(sampl
     assert len(late) == 70
 
 
+def test_with_keys_views_do_not_depend_on_a_photos_place(samples: list[Sample]) -> None:
+    def values(order: list[int]) -> dict[tuple[int, int], bytes]:
+        keys = [2**63 + 1000 * number for number in order]
+        found = view_batches([samples[number] for number in order], CONFIG, views=3, keys=keys)
+        return {(order[view.index], view.view): view.values.tobytes() for view in found if isinstance(view, View)}
+
+    assert values([0, 1, 2]) == values([2, 0, 1])
+    assert len(set(values([0, 1, 2]).values())) == 9
+
+
 def test_a_bad_photo_is_said_once_in_its_place(samples: list[Sample], tmp_path: Path) -> None:
     spoilt = with_a_bad_one(samples[:3], 1, tmp_path)
     found = list(view_batches(spoilt, CONFIG, views=40))

@@ -95,12 +95,13 @@ class View:
 
 
 def view_batches(
-    samples: Sequence[Sample], config: TrainConfig, *, views: int, start: int = 0
+    samples: Sequence[Sample], config: TrainConfig, *, views: int, start: int = 0, keys: Sequence[int] | None = None
 ) -> Iterator[View | BadPhoto]:
     """Yield, for each sample from number `start` on in their order, `views` views in theirs, or why there are none.
 
-    A view is what training could see of the photo, RandomErasing included. It depends on the seed, the sample and its
-    own number alone: neither on `views` nor on `start`. Photos are read and decoded once for all of them (32 at most).
+    A view is what training could see of the photo, RandomErasing included. It depends on the seed, the sample's key and
+    its own number alone: neither on `views` nor on `start`. `keys` has a number from 0 up for each sample; without
+    them a sample's place is its key. A photo is read and decoded once for all of its views, or for every 32 of them.
     """
     transform = TrainPreprocess(config.preprocess, config.augment)
     threads = _threads(config)
@@ -109,17 +110,18 @@ def view_batches(
         for index in range(start, len(samples))
         for first in range(0, views, _VIEWS_AT_ONCE)
     )
-    prepare = partial(_prepare_views, samples, transform, config.seed)
+    prepare = partial(_prepare_views, samples, transform, config.seed, keys or range(len(samples)))
     for several in ordered_map(prepare, pieces, threads=threads, ahead=2 * threads):
         yield from several
 
 
 def _prepare_views(
-    samples: Sequence[Sample], transform: TrainPreprocess, seed: int, piece: tuple[int, range]
+    samples: Sequence[Sample], transform: TrainPreprocess, seed: int, keys: Sequence[int], piece: tuple[int, range]
 ) -> Sequence[View | BadPhoto]:
     index, numbers = piece
+    seeds = [[seed, 0, keys[index], view] for view in numbers]
     try:
-        inputs = augmented(read(samples[index]), transform, [[seed, 0, index, view] for view in numbers])
+        inputs = augmented(read(samples[index]), transform, seeds)
     except ImageError as error:
         return [] if numbers.start else [BadPhoto(samples[index].path, str(error))]
     return [View(index, view, values) for view, values in zip(numbers, inputs, strict=True)]

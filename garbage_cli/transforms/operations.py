@@ -6,7 +6,7 @@ Knows pixels: an RGB image in, an RGB image of the same size out. Does not know 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image, Resampling
 
 FILL = (128, 128, 128)
 """What comes in from beyond the edge: mid grey, close to the mean of most data."""
@@ -89,26 +89,38 @@ def rotate(image: "Image", degrees: float) -> "Image":
 
 def shear_x(image: "Image", slope: float) -> "Image":
     """Slide each row to the left by `slope` pixels per row above it."""
-    return _affine(image, (1, slope, 0, 0, 1, 0))
+    from PIL.Image import Resampling
+
+    return _affine(image, (1, slope, 0, 0, 1, 0), Resampling.BILINEAR)
 
 
 def shear_y(image: "Image", slope: float) -> "Image":
     """Slide each column up by `slope` pixels per column left of it."""
-    return _affine(image, (1, 0, 0, slope, 1, 0))
+    from PIL.Image import Resampling
+
+    return _affine(image, (1, 0, 0, slope, 1, 0), Resampling.BILINEAR)
 
 
 def translate_x(image: "Image", part: float) -> "Image":
     """Move to the right by a part of the width, in whole pixels."""
-    return _affine(image, (1, 0, -round(part * image.width), 0, 1, 0))
+    return _translate(image, round(part * image.width), 0)
 
 
 def translate_y(image: "Image", part: float) -> "Image":
     """Move down by a part of the height, in whole pixels."""
-    return _affine(image, (1, 0, 0, 0, 1, -round(part * image.height)))
+    return _translate(image, 0, round(part * image.height))
 
 
-def _affine(image: "Image", source: tuple[float, float, float, float, float, float]) -> "Image":
+def _translate(image: "Image", right: int, down: int) -> "Image":
+    from PIL.Image import Resampling
+
+    return _affine(image, (1, 0, -right, 0, 1, -down), Resampling.NEAREST)
+
+
+def _affine(
+    image: "Image", source: tuple[float, float, float, float, float, float], resampling: "Resampling"
+) -> "Image":
     """The pixel at x, y comes from a·x + b·y + c, d·x + e·y + f."""
-    from PIL.Image import Resampling, Transform
+    from PIL.Image import Transform
 
-    return image.transform(image.size, Transform.AFFINE, source, Resampling.BILINEAR, fillcolor=FILL)
+    return image.transform(image.size, Transform.AFFINE, source, resampling, fillcolor=FILL)
