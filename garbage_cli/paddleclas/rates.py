@@ -4,7 +4,7 @@ Knows their schedules by name. Does not know optimisers.
 """
 
 from garbage_cli.paddleclas.sheet import Sheet
-from garbage_cli.paddleclas.styles import Style
+from garbage_cli.paddleclas.styles import OLD, Style
 
 _WARMUP_EPOCHS = 5
 """PaddleClas 2.0: what CosineWarmup does without warmup_epoch."""
@@ -22,7 +22,8 @@ def read_rate(sheet: Sheet, style: Style) -> None:
     else:
         sheet.drop(style.rate_name, f"not supported: {name}; ours is a warm-up and half a cosine")
     if (value := sheet.number(warmup)) is not None:
-        sheet.use(warmup, "optimizer.warmup_epochs", value)
+        note = "PaddleClas 2.0 itself has it with CosineWarmup only" if style is OLD and name == "Cosine" else ""
+        sheet.use(warmup, "optimizer.warmup_epochs", value, note)
     _read_highest(sheet, style, steps=name not in ("Cosine", "CosineWarmup"))
     for word in ("eta_min", "end_lr", "warmup_start_lr"):
         sheet.keep(f"{style.rate}.{word}", 0.0)
