@@ -2,22 +2,18 @@
 
 import csv
 import json
-import os
-import pickle
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from test_fetching import web_server
 
 from garbage_cli import exporter, trainer, zoo
 from garbage_cli.batches import steps_per_epoch, training_batches
@@ -225,108 +221,10 @@ def test_a_last_batch_of_one_is_dropped() -> None:
 # ---- networks and weights
 
 
-def test_a_malicious_weight_file_runs_nothing(tmp_path: Path) -> None:
-    class Evil:
-        def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-            return os.system, (f"touch {tmp_path / 'owned'}",)
-
-    path = tmp_path / "evil.pdparams"
-    for payload in (Evil(), {"fc.weight": Evil()}, {"x": np.array([Evil()], dtype=object)}):
-        path.write_bytes(pickle.dumps(payload, protocol=4))
-        with pytest.raises(CheckpointError, match="not safe to load"):
-            zoo.read_weights(path)
-    assert not (tmp_path / "owned").exists()
-
-
-def test_a_weight_file_cannot_lie_about_memory(tmp_path: Path) -> None:
-    """numpy.dtype takes a pickled state in which raw bytes pass for object pointers: reading those would crash."""
-
-    class Raw:
-        def __init__(self, function: Any, arguments: tuple[Any, ...], state: Any = None) -> None:
-            self.reduced = (function, arguments, state)
-
-        def __reduce__(self) -> tuple[Any, ...]:
-            return self.reduced
-
-    fields = {"a": (np.dtype("O"), 0)}
-    lie = Raw(np.dtype, ("V8", False, True), (3, "|", None, ("a",), fields, 8, 1, 0))
-    rebuild = np.core.multiarray._reconstruct  # type: ignore[attr-defined]
-    pointers = Raw(rebuild, (np.ndarray, (0,), b"b"), (1, (1,), lie, False, b"\x41" * 8))
-    too_short = Raw(rebuild, (np.ndarray, (0,), b"b"), (1, (1000,), np.dtype("f4"), False, b"\0" * 8))
-    scalar = Raw(np.core.multiarray.scalar, (lie, b"\x41" * 8))
-    for content in (pointers, too_short, scalar, Raw(np.dtype, ("O", False, True))):
-        (tmp_path / "w.pdparams").write_bytes(pickle.dumps({"w": content}, protocol=4))
-        with pytest.raises(CheckpointError):
-            zoo.read_weights(tmp_path / "w.pdparams")
-
-
-@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "i8", "u1", "?"])
-def test_arrays_of_plain_numbers_are_read_as_they_were_written(tmp_path: Path, dtype: str) -> None:
-    value = (np.arange(12).reshape(3, 4) % 2).astype(dtype)
-    for order in ("C", "F"):
-        (tmp_path / "w.pdparams").write_bytes(pickle.dumps({"w": np.asarray(value, order=order)}, protocol=2))  # type: ignore[call-overload]
-        np.testing.assert_array_equal(zoo.read_weights(tmp_path / "w.pdparams")["w"], value)
-
-
-def test_spoilt_weights_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "w.pdparams").write_bytes(pickle.dumps({"w": np.array([1.0, np.nan])}))
-    with pytest.raises(CheckpointError, match="w holds values that are no numbers"):
-        zoo.read_weights(tmp_path / "w.pdparams")
-
-
-def test_weights_in_another_number_type_are_converted(trained: Path) -> None:
-    network, _ = zoo.build(NETWORK, class_count=8)
-    doubled = {name: value.astype(np.float64) for name, value in weights_of(trained).items()}
-    zoo.load_exactly(network, doubled, source=trained)
-    assert_same({name: tensor.numpy() for name, tensor in network.state_dict().items()}, weights_of(trained))
-
-
 def test_an_input_size_that_a_network_is_not_made_for_is_said(drawn: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"can't take inputs of 32 × 32 pixels"):
         run(config(model__name="DeiT_tiny_patch16_224"), drawn, tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("data", [b"", b"junk", pickle.dumps([1]), pickle.dumps({}), pickle.dumps({"a": "text"})])
-def test_what_is_no_weight_file_is_said(tmp_path: Path, data: bytes) -> None:
-    path = tmp_path / "w.pdparams"
-    path.write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"w\.pdparams"):
-        zoo.read_weights(path)
-
-
-def test_weights_of_another_class_count_start_the_head_afresh(trained: Path) -> None:
-    network, _ = zoo.build(NETWORK, class_count=40)
-    fit = zoo.load_pretrained(network, weights_of(trained), class_count=40, source="trained")
-    assert fit.replaced == ("fc.weight", "fc.bias")
-    assert fit.loaded == fit.total - 2
-
-
-def test_weights_of_another_network_are_refused(trained: Path) -> None:
-    network, _ = zoo.build("MobileNetV3_small_x0_5", class_count=8)
-    with pytest.raises(CheckpointError, match="does not fit"):
-        zoo.load_pretrained(network, weights_of(trained), class_count=8, source="trained")
-
-
-def test_parameter_names_do_not_depend_on_what_was_built_before() -> None:
-    first, second = (zoo.build("ResNet18_vd", class_count=2)[0] for _ in range(2))
-    assert [p.name for p in first.parameters()] == [p.name for p in second.parameters()]
-
-
-def test_learning_rate_multipliers_reach_the_networks_that_take_them() -> None:
-    multipliers = (0.5, 0.5, 0.6, 0.6, 0.8)
-    network, used = zoo.build("ResNet18_vd", class_count=2, lr_mult=multipliers)
-    assert used
-    assert {p.optimize_attr["learning_rate"] for p in network.parameters()} == {0.5, 0.6, 0.8, 1.0}
-    assert not zoo.build(NETWORK, class_count=2, lr_mult=multipliers)[1]
-    assert not zoo.build("PPLCNet_x0_25", class_count=2, lr_mult=multipliers)[1]
-
-
-def test_an_unknown_network_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"did you mean .*ResNet50_vd"):
-        zoo.build("ResNet50vd", class_count=2)
-    with pytest.raises(ConfigError, match="no network named '__builtins__'"):
-        zoo.build("__builtins__", class_count=2)
 
 
 def test_ssld_weights_that_cannot_be_fetched_say_where_to_put_the_file(
@@ -341,20 +239,6 @@ def test_ssld_weights_that_cannot_be_fetched_say_where_to_put_the_file(
     assert "ResNet50_vd_ssld_pretrained.pdparams" in str(error.value)
     assert not list((tmp_path / "cache").rglob("*.part"))
     assert not (tmp_path / "output").exists()
-
-
-@contextmanager
-def web_server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """A web server on this machine for the time of the block."""
-    handler = type("Handler", (BaseHTTPRequestHandler,), {"do_GET": answer, "log_message": lambda *_: None})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def test_weights_are_fetched_once_from_a_url_and_cached(
@@ -381,20 +265,6 @@ def test_weights_are_fetched_once_from_a_url_and_cached(
     assert started.fit.loaded == started.fit.total
     assert asked == ["/some/net.pdparams"]
     assert [p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()] == ["net.pdparams"]
-
-
-def test_a_download_that_breaks_off_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(200)
-        request.send_header("content-length", "1000000")
-        request.end_headers()
-        request.wfile.write(b"half")
-
-    with web_server(answer) as url, pytest.raises(CheckpointError, match="put the file at"):
-        list(zoo.fetch(f"{url}/net.pdparams"))
-    assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file()] == []
 
 
 # ---- export

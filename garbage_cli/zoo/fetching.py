@@ -54,6 +54,10 @@ class _Again(Exception):
         self.wait = wait
 
 
+class _Refused(Exception):
+    """Something that will not pass."""
+
+
 def cached_weights(url: str) -> Path:
     """Return where the weights of a URL lie, or will lie, in the platform's cache folder."""
     from platformdirs import user_cache_path
@@ -109,7 +113,13 @@ def _download(url: str, part: Part, target: Path) -> Iterator[Fetched]:
         try:
             yield from _attempt(url, part)
             return
-        except (httpx.HTTPError, httpx.InvalidURL, ImportError, _Again) as error:  # ImportError: SOCKS, not installed
+        except (
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            ImportError,
+            _Again,
+            _Refused,
+        ) as error:  # ImportError: SOCKS, not installed
             failures = 1 if part.size > before else failures + 1
             before = part.size
             if failures >= _attempts(error):
@@ -145,9 +155,11 @@ def _attempt(url: str, part: Part) -> Iterator[Fetched]:
                 return
             part.forget()
             raise _Again("the file has changed", 0.0)
+        said = f"the server answers {reply.status_code} {reply.reason_phrase}"
         if reply.status_code in (408, 425, 429) or reply.status_code >= 500:
-            raise _Again(f"the server answers {reply.status_code} {reply.reason_phrase}", _retry_after(reply))
-        reply.raise_for_status()
+            raise _Again(said, _retry_after(reply))
+        if reply.status_code not in (200, 206):
+            raise _Refused(said)
         yield from _receive(url, reply, part)
 
 

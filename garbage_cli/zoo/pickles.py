@@ -1,21 +1,19 @@
 """Pickles from strangers, read by a machine that knows arrays and plain containers and can do nothing else.
 
 Knows the pickle format as `paddle.save` and numpy write it (protocols 2 to 5). Does not know networks. Python's own
-unpickler calls what a file names; this one has no calls: a name in a file selects one of a dozen constructions below,
-or is refused. What it builds is bounded by the size of the file: no index or length in it is believed before the bytes
-are there, what is made of bytes is counted, and so are the steps. Opcodes are taken apart by `pickletools`.
+unpickler calls what a file names; this one has no calls: a name in a file selects one of a dozen constructions of
+`standins`, or is refused. What it builds is bounded by the size of the file: no index or length in it is believed
+before the bytes are there, what is made of bytes is counted, and so are the steps. `pickletools` takes opcodes apart.
 """
 
 import mmap
 import pickletools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import numpy as np
-
 from garbage_cli.errors import CheckpointError
+from garbage_cli.zoo.standins import NAMES, Array, Damaged, Dtype, Name, Unsafe
 
 MAX_BYTES = 8 << 30
 """The largest file that is read; PaddleClas's largest network takes 4 GB."""
@@ -26,101 +24,6 @@ MAX_STEPS = 1_000_000
 MAX_DEPTH = 16
 """Containers in one another; a state dict takes two or three."""
 
-
-class Unsafe(Exception):
-    """The file asks for something that no weight file needs."""
-
-
-class Damaged(Exception):
-    """The file is no pickle, breaks off, or does not hold together."""
-
-
-@dataclass(slots=True, eq=False)
-class _Name:
-    """What a file names, instead of the thing itself."""
-
-    make: Callable[..., object] | None
-
-
-@dataclass(slots=True, eq=False)
-class _Dtype:
-    """A number type, on its way."""
-
-    plain: np.dtype[Any]
-
-    def complete(self, state: tuple[Any, ...]) -> None:
-        self.plain = self.plain.newbyteorder(">" if state[1] == ">" else "<")
-
-
-@dataclass(slots=True, eq=False)
-class _Array:
-    """An array, on its way: numpy writes an empty one first, and its content as a state."""
-
-    value: np.ndarray[Any, Any]
-
-    def complete(self, state: tuple[Any, ...]) -> None:
-        _, shape, dtype, fortran, raw = state
-        self.value = _array(raw, dtype, shape, "F" if fortran else "C")
-
-
-def _array(raw: object, dtype: object, shape: object, order: str = "C") -> np.ndarray[Any, Any]:
-    """A view of the bytes that there are; numpy refuses a shape that says otherwise."""
-    data = raw.encode("latin-1") if isinstance(raw, str) else raw  # Python 2 wrote bytes as text
-    if not isinstance(dtype, _Dtype) or not isinstance(data, bytes | bytearray) or not isinstance(shape, tuple):
-        raise Unsafe("it holds an array of something else than numbers")
-    flat = np.frombuffer(data, dtype.plain)
-    return flat.reshape(shape, order="F" if order == "F" else "C").astype(dtype.plain.newbyteorder("="), copy=False)
-
-
-def _make_dtype(name: object, *_: object) -> _Dtype:
-    if not isinstance(name, str) or name not in _NUMBER_TYPES:
-        raise Unsafe(f"it holds {name!r:.40} values, and not plain numbers")
-    return _Dtype(np.dtype(name))
-
-
-def _make_scalar(dtype: _Dtype, raw: object) -> object:
-    return _array(raw, dtype, ()).item()
-
-
-def _make_array(*_: object) -> _Array:
-    return _Array(np.empty(0, np.float32))
-
-
-def _make_whole_array(raw: object, dtype: object, shape: object, order: str) -> _Array:
-    return _Array(_array(raw, dtype, shape, order))
-
-
-def _make_bytes(text: str, encoding: str) -> bytes:
-    return text.encode("latin-1")
-
-
-def _make_dict(items: object = ()) -> dict[Any, Any]:
-    if items not in ((), []):
-        raise Damaged
-    return {}
-
-
-def _make_tuple(items: object) -> tuple[Any, ...]:
-    """A tensor that was saved by itself: its name and its values."""
-    if not isinstance(items, tuple):
-        raise Damaged
-    return items
-
-
-_NUMBER_TYPES = frozenset(f"{kind}{size}" for kind in "fiu" for size in (1, 2, 4, 8)) - {"f1"} | {"b1"}
-_CORES = ("numpy.core", "numpy._core")
-_NAMES: Mapping[str, Callable[..., object] | None] = {
-    **{f"{core}.multiarray _reconstruct": _make_array for core in _CORES},
-    **{f"{core}.multiarray scalar": _make_scalar for core in _CORES},
-    **{f"{core}.numeric _frombuffer": _make_whole_array for core in _CORES},
-    "numpy ndarray": None,  # only ever an argument of _reconstruct
-    "numpy dtype": _make_dtype,
-    "collections OrderedDict": _make_dict,
-    "_codecs encode": _make_bytes,
-    "builtins tuple": _make_tuple,
-    "__builtin__ tuple": _make_tuple,
-    "builtins bytearray": lambda data=b"": bytes(data) if isinstance(data, bytes) else b"",
-}
 
 _MARK = object()
 
@@ -147,26 +50,26 @@ class _Machine:
         if argument is None:  # STACK_GLOBAL
             name, module = self.stack.pop(), self.stack.pop()
             argument = f"{module} {name}"
-        if argument not in _NAMES:
+        if argument not in NAMES:
             raise Unsafe(f"it asks for {str(argument).replace(' ', '.')!r:.80}, which no weight file needs")
-        self.stack.append(_Name(_NAMES[argument]))
+        self.stack.append(Name(NAMES[argument]))
 
     def reduce(self, _: Any) -> None:
         arguments, name = self.stack.pop(), self.stack.pop()
-        if not isinstance(name, _Name) or name.make is None or not isinstance(arguments, tuple):
+        if not isinstance(name, Name) or name.make is None or not isinstance(arguments, tuple):
             raise Unsafe("it calls something that no weight file calls")
         self.stack.append(self.afford(name.make(*arguments)))
 
     def build(self, _: Any) -> None:
         state = self.stack.pop()
-        if not isinstance(self.stack[-1], _Array | _Dtype) or not isinstance(state, tuple):
+        if not isinstance(self.stack[-1], Array | Dtype) or not isinstance(state, tuple):
             raise Unsafe("it sets the state of something that has none")
         self.stack[-1].complete(state)
         self.afford(self.stack[-1])
 
     def afford(self, made: object) -> object:
         """Count the bytes that were made: the same text could be turned into bytes again and again."""
-        self.budget -= made.value.nbytes if isinstance(made, _Array) else len(made) if isinstance(made, bytes) else 0
+        self.budget -= made.value.nbytes if isinstance(made, Array) else len(made) if isinstance(made, bytes) else 0
         if self.budget < 0:
             raise Unsafe("it unfolds into more than it holds")
         return made
@@ -253,10 +156,10 @@ def _run(data: mmap.mmap) -> Any:
 
 def _plain(value: Any, done: dict[int, Any], depth: int) -> Any:
     """Replace what was on its way by what it became; what is referred to twice is converted once."""
-    if isinstance(value, _Array):
+    if isinstance(value, Array):
         return value.value
     if not isinstance(value, dict | list | tuple):
-        if isinstance(value, _Name | _Dtype) or value is _MARK:
+        if isinstance(value, Name | Dtype) or value is _MARK:
             raise Damaged
         return value
     if depth == 0:
