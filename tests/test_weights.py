@@ -181,6 +181,15 @@ def test_a_malicious_weight_file_runs_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "owned").exists()
 
 
+def test_a_malicious_optimiser_state_runs_nothing(tmp_path: Path) -> None:
+    evil = Raw(os.system, (f"touch {tmp_path / 'owned'}",))
+    for payload in ({"LR_Scheduler": {"last_epoch": evil}}, {"w_0_moment": evil}, {evil: 1}, [evil]):
+        (tmp_path / "momentum.pdopt").write_bytes(pickle.dumps(payload, protocol=4))
+        with pytest.raises(CheckpointError, match="not safe to load"):
+            zoo.read_state(tmp_path / "momentum.pdopt")
+    assert not (tmp_path / "owned").exists()
+
+
 def test_a_weight_file_cannot_lie_about_memory(tmp_path: Path) -> None:
     """numpy.dtype takes a pickled state in which raw bytes pass for object pointers: reading those would crash."""
     fields = {"a": (np.dtype("O"), 0)}
