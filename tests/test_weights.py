@@ -100,8 +100,9 @@ def test_weights_that_python_2_wrote_are_read(tmp_path: Path) -> None:
     array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\x01b\x87R"
     dtype = b"cnumpy\ndtype\nU\x02f4K\0K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
     state = b"(K\x01K\x02\x85" + dtype + b"\x89U" + bytes([len(raw)]) + raw + b"tb"
-    (tmp_path / "w").write_bytes(b"\x80\x02}U\x01w" + array + state + b"s.")
-    np.testing.assert_array_equal(zoo.read_weights(tmp_path / "w")["w"], np.array([1.0, 2.0], "f4"))
+    for pickled in (b"}U\x01w%ss.", b"ccollections\nOrderedDict\n]](U\x01w%sea\x85R."):
+        (tmp_path / "w").write_bytes(b"\x80\x02" + pickled % (array + state))
+        np.testing.assert_array_equal(zoo.read_weights(tmp_path / "w")["w"], np.array([1.0, 2.0], "f4"))
 
 
 def test_an_optimisers_state_is_read(tmp_path: Path) -> None:
@@ -267,6 +268,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "steps": lambda: b"(" + b"}" * 30_000_000 + b"l",
     # 20 MB of bytes, made into an array of the other byte order a thousand times
     "copies": lambda: _copies(),
+    "names": lambda: _names(),
+    "dicts": lambda: b"](" + b"".join(b"](J" + struct.pack("<i", i) + b"K\1e" for i in range(100_000)) + b"eq\0"
+                     + b"ccollections\nOrderedDict\nh\0\x85R" * 10_000,
     "texts": lambda: b"X" + struct.pack("<I", 20_000_000) + b"a" * 20_000_000 + b"q\0"
                      + b"c_codecs\nencode\nh\0X\6\0\0\0latin1\x86R" * 1000,
 }  # fmt: skip
@@ -277,6 +281,15 @@ def _copies() -> bytes:
     dtype = F4 + b"(K\3X\1\0\0\0>tbq\1"
     array = ARRAY + b"(K\1J" + struct.pack("<i", 5_000_000) + b"\x85h\1\x89h\0tb"
     return raw + dtype + array * 1000
+
+
+def _names() -> bytes:
+    """One array of bfloat16 under 100,000 names, each with a list of its own."""
+    raw = b"B" + struct.pack("<I", 20_000_000) + b"\xff" * 20_000_000
+    dtype = b"cnumpy\ndtype\nX\x02\0\0\0u2\x85R"
+    array = ARRAY + b"(K\1J" + struct.pack("<i", 10_000_000) + b"\x85" + dtype + b"\x89" + raw + b"tbq\0"
+    named = b"".join(b"X" + struct.pack("<I", 6) + b"%06d" % i + b"](X\1\0\0\0nh\0e" for i in range(100_000))
+    return b"}(X\5\0\0\0first" + array + named + b"u"
 
 
 LIMITED = """

@@ -34,11 +34,11 @@ def build(name: str, *, class_count: int, lr_mult: tuple[float, ...] | None = No
         raise unknown(name)
     getattr(sys.modules[factory.__module__], "MODEL_URLS", {}).setdefault(name, "")  # some look for it, and have none
     with paddle("training").utils.unique_name.guard():
-        network = lr_mult and _with_own_rule(factory, class_count, lr_mult)
-        if network:
+        network = _with_multipliers(factory, class_count, lr_mult) if lr_mult else None
+        if network is not None and _differ(network):
             return network, True
         try:
-            network = factory(class_num=class_count)
+            network = network or factory(class_num=class_count)
         except TypeError as error:
             raise ConfigError(f"PaddleClas's {name} is no classifier with a number of classes: {error}") from None
     known = catalogue().get(name)
@@ -46,12 +46,15 @@ def build(name: str, *, class_count: int, lr_mult: tuple[float, ...] | None = No
     return network, bool(lr_mult) and spread(network, lr_mult or (), pixels=pixels)
 
 
-def _with_own_rule(factory: Callable[..., Any], class_count: int, lr_mult: tuple[float, ...]) -> Any:
-    """The network, if it does something with so many multipliers; else None."""
+def _with_multipliers(factory: Callable[..., Any], class_count: int, lr_mult: tuple[float, ...]) -> Any:
+    """The network, if it takes so many multipliers, whatever it does with them; else None."""
     try:
         with paddle("training").utils.unique_name.guard():
-            network = factory(class_num=class_count, lr_mult_list=list(lr_mult))
-    except (TypeError, AssertionError):  # takes none, or another number of them
+            return factory(class_num=class_count, lr_mult_list=list(lr_mult))
+    except (TypeError, AssertionError):
         return None
-    rates = {parameter.optimize_attr["learning_rate"] for parameter in network.parameters()}
-    return network if rates - {1.0} else None  # some take whatever they are given, and leave it
+
+
+def _differ(network: Any) -> bool:
+    """Whether the multipliers arrived: many networks take any word and leave it."""
+    return any(parameter.optimize_attr["learning_rate"] != 1.0 for parameter in network.parameters())

@@ -69,7 +69,13 @@ class _Machine:
 
     def afford(self, made: object) -> object:
         """Count the bytes that were made: the same text could be turned into bytes again and again."""
-        self.budget -= made.value.nbytes if isinstance(made, Array) else len(made) if isinstance(made, bytes) else 0
+        match made:
+            case Array():
+                self.budget -= made.value.nbytes
+            case bytes():
+                self.budget -= len(made)
+            case dict():
+                self.budget -= 100 * len(made)
         if self.budget < 0:
             raise Unsafe("it unfolds into more than it holds")
         return made

@@ -79,9 +79,12 @@ def _make_bytes(text: str, encoding: str) -> bytes:
 
 
 def _make_dict(items: object = ()) -> dict[Any, Any]:
-    if items not in ((), []):
+    """Empty, or of pairs as Python 2 wrote them."""
+    if not isinstance(items, list | tuple) or not all(type(each) is list and len(each) == 2 for each in items):
         raise Damaged
-    return {}
+    if not all(isinstance(key, str | int) for key, _ in items):
+        raise Damaged
+    return {key: value for key, value in items}  # noqa: C416 - the lists are known to be pairs
 
 
 def _make_tuple(items: object) -> tuple[Any, ...]:

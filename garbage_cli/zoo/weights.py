@@ -62,29 +62,29 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def read_weights(path: Path) -> Arrays:
     """Read a .pdparams file: name → array. Raises CheckpointError if it holds anything else, or no numbers."""
-    state = {name: _tensor(value) for name, value in read_state(path).items()}
-    checked: set[int] = set()  # one array may have many names
+    state = {name: _unnamed(value) for name, value in read_state(path).items()}
+    checked: dict[int, NDArray[Any]] = {}  # one array may have many names
     for name, value in state.items():
         if not isinstance(value, np.ndarray) or not isinstance(name, str):
             raise CheckpointError(f"{path}: {name} is not an array")
-        if id(value) not in checked and not np.isfinite(value).all():
-            raise CheckpointError(f"{path}: {name} holds values that are no numbers; these weights are spoilt")
-        checked.add(id(value))
+        if id(value) not in checked:
+            checked[id(value)] = _widened(value)
+            if not np.isfinite(checked[id(value)]).all():
+                raise CheckpointError(f"{path}: {name} holds values that are no numbers; these weights are spoilt")
     if not state:
         raise CheckpointError(f"{path} holds no tensor")
-    return state
+    return {name: checked[id(value)] for name, value in state.items()}
 
 
-def _tensor(value: Any) -> Any:
-    """The values of a tensor that was saved with its name, or in bfloat16, for which numpy has no type.
+def _unnamed(value: Any) -> Any:
+    """The values of a tensor that was saved with its name."""
+    pair = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+    return value[1] if pair else value
 
-    Paddle hands bfloat16 to numpy as uint16 (docs of paddle.Tensor.numpy); a float32 begins with the same 16 bits.
-    """
-    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str):
-        value = value[1]
-    if isinstance(value, np.ndarray) and value.dtype == np.uint16:
-        return (value.astype(np.uint32) << 16).view(np.float32)
-    return value
+
+def _widened(value: NDArray[Any]) -> NDArray[Any]:
+    """bfloat16 as float32, which begins with the same 16 bits: numpy has no type for it, and Paddle gives it uint16."""
+    return (value.astype(np.uint32) << 16).view(np.float32) if value.dtype == np.uint16 else value
 
 
 def load_exactly(network: Any, weights: Mapping[str, NDArray[Any]], *, source: Path) -> None:
