@@ -467,7 +467,7 @@ def test_a_wrong_length_is_not_taken_for_the_whole(cache: Path, length: int) -> 
         (b"\n\n<HTML>", "text/html", "a web page"),
         (b'{"error": "no"}', "application/json", "application/json that begins with 7b 22 65"),
         (b"PK\x03\x04zip", "application/zip", "application/zip that begins with 50 4b 03 04"),
-        (b"", "text/plain", "it is empty"),
+        (b"", "text/plain", "an empty file came"),
     ],
 )
 def test_what_is_no_weight_file_is_not_kept(cache: Path, content: bytes, kind: str, said: str) -> None:
@@ -480,6 +480,26 @@ def test_what_is_no_weight_file_is_not_kept(cache: Path, content: bytes, kind: s
         else:
             with pytest.raises(CheckpointError, match=said):
                 fetched(f"{url}/net.pdparams")
+    assert kept(cache) == {}
+
+
+def test_a_login_page_does_not_cost_the_part_that_is_here(cache: Path) -> None:
+    store = Store(break_after=[70_000, 0, 0, 0, 0])
+    with web_server(store) as url:
+        with pytest.raises(CheckpointError, match="70,000 bytes are kept"):
+            fetched(f"{url}/net.pdparams")
+        store.content, store.etag, right = b"<html>", None, store.content
+        with pytest.raises(CheckpointError, match="web page"):
+            fetched(f"{url}/net.pdparams")
+        store.content, store.etag = right, '"one"'
+        assert fetched(f"{url}/net.pdparams")[0].done == 70_000
+    assert kept(cache) == {"net.pdparams": WEIGHTS}
+
+
+def test_a_file_without_end_is_given_up(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "MAX_BYTES", 1 << 18)
+    with web_server(Store()) as url, pytest.raises(CheckpointError, match="it has more than 0 GiB"):
+        fetched(f"{url}/net.pdparams")
     assert kept(cache) == {}
 
 

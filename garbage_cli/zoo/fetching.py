@@ -20,6 +20,7 @@ from urllib.parse import urlparse
 from garbage_cli.errors import CheckpointError
 from garbage_cli.storage import sha256
 from garbage_cli.zoo.parts import Part, Validator
+from garbage_cli.zoo.pickles import MAX_BYTES
 
 if TYPE_CHECKING:
     import httpx
@@ -113,13 +114,7 @@ def _download(url: str, part: Part, target: Path) -> Iterator[Fetched]:
         try:
             yield from _attempt(url, part)
             return
-        except (
-            httpx.HTTPError,
-            httpx.InvalidURL,
-            ImportError,
-            _Again,
-            _Refused,
-        ) as error:  # ImportError: SOCKS, not installed
+        except (httpx.HTTPError, httpx.InvalidURL, _Again, _Refused, ImportError) as error:  # ImportError: no SOCKS
             failures = 1 if part.size > before else failures + 1
             before = part.size
             if failures >= _attempts(error):
@@ -173,20 +168,24 @@ def _client() -> "httpx.Client":
 
 
 def _receive(url: str, reply: "httpx.Response", part: Part) -> Iterator[Fetched]:
+    chunks = reply.iter_bytes()
+    chunk = next(chunks, b"")
+    if reply.status_code == 200:
+        _check_beginning(url, reply, chunk)  # before what is here is thrown away for it
     total = _start(url, reply, part)
     yield Fetched(part.size, total)
-    for chunk in reply.iter_bytes():
-        if part.size == 0 and chunk:
-            _check_beginning(url, reply, chunk)
+    while chunk:
         part.write(chunk)
         yield Fetched(part.size, total)
+        if part.size > MAX_BYTES:
+            part.forget()
+            raise CheckpointError(f"{url} is no weight file: it has more than {MAX_BYTES >> 30} GiB")
+        chunk = next(chunks, b"")
     if total is not None and part.size != total:
         kept = part.size
         if kept > total:
             part.forget()
         raise _Again(f"{kept:,} of {total:,} bytes came")
-    if part.size == 0:
-        raise CheckpointError(f"{url} is no weight file: it is empty")
 
 
 def _start(url: str, reply: "httpx.Response", part: Part) -> int | None:
@@ -212,7 +211,8 @@ def _check_beginning(url: str, reply: "httpx.Response", chunk: bytes) -> None:
     if not chunk.startswith(b"\x80"):
         kind = reply.headers.get("content-type", "").partition(";")[0] or "something"
         page = b"<html" in chunk[:1000].lower() or b"<!doctype" in chunk[:1000].lower()
-        what = "a web page, perhaps of a login" if page else f"{kind} that begins with {chunk[:8].hex(' ')}"
+        other = f"{kind} that begins with {chunk[:8].hex(' ')}" if chunk else "an empty file"
+        what = "a web page, perhaps of a login" if page else other
         raise CheckpointError(f"{url} is no weight file: {what} came from {reply.url.host}")
 
 
