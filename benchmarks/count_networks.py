@@ -29,10 +29,11 @@ COUNTED = ("pixels", "parameters", "multiply_adds")
 SIZES = {
     r"EfficientNetB1": 240, r"EfficientNetB2": 260, r"EfficientNetB3": 300, r"EfficientNetB4": 380,
     r"EfficientNetB5": 456, r"EfficientNetB6": 528, r"EfficientNetB7": 600, r"EfficientNetV2_S": 384,
-    r"Inception.*|Xception.*": 299, r"DarkNet53|CSPDarkNet53|ResNeSt101|MobileViT.*|MobileNetV4_conv_medium": 256,
-    r"ResNeSt200": 320, r"ResNeSt269": 416, r"MobileNetV4_(conv|hybrid)_large": 384,
+    r"Inception.*|Xception.*": 299, r"DarkNet53|CSPDarkNet53|ResNeSt101|MobileViT.*": 256,
+    r"ResNeSt200": 320, r"ResNeSt269": 416, r"MobileNetV4_(conv|hybrid)_large": 448, r"MobileNetV4_conv_medium": 320,
+    r"MobileNetV4_(conv_small|hybrid_medium)": 256,
     r"TinyNet_A": 192, r"TinyNet_B": 188, r"TinyNet_C": 184, r"TinyNet_D": 152, r"TinyNet_E": 106,
-    r"RepVGG_D2se": 320, r"AdaFace.*|MobileFaceNet": 112, r"WideResNet": 32,
+    r"RepVGG_D2se": 320, r"LeViT.*": 224, r"AdaFace.*|MobileFaceNet": 112, r"WideResNet": 32,
 }  # fmt: skip
 """Where the size is not in the name: what the published figures are for."""
 

@@ -72,6 +72,10 @@ def test_finding_the_head_leaves_the_network_as_it_was(name: str) -> None:
         np.testing.assert_array_equal(after[key].numpy(), value)
 
 
+FIVE = (0.1, 0.2, 0.3, 0.4, 0.5)
+"""Learning-rate multipliers, as many as most networks have stages."""
+
+
 # ---- building
 
 
@@ -89,13 +93,23 @@ def test_an_unknown_network_names_the_nearest() -> None:
 
 
 def test_a_network_that_has_no_classes_is_said() -> None:
-    with pytest.raises(ConfigError, match="AdaFace_IR_18 is no classifier with a number of classes"):
-        zoo.build("AdaFace_IR_18", class_count=2)
+    for name in ("AdaFace_IR_18", "cae_base_patch16_224", "WideResNet", "EVA_vit_giant_patch14"):
+        for multipliers in (None, FIVE):
+            with pytest.raises(ConfigError, match=f"{name} is no classifier with a number of classes"):
+                zoo.build(name, class_count=2, lr_mult=multipliers)
+
+
+def test_no_network_fetches_weights_or_talks_unasked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """UniFormer's function does, if nothing is said, and reads them with Python's own unpickler."""
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    for multipliers in (None, FIVE):
+        zoo.build("UniFormer_small", class_count=2, lr_mult=multipliers)
+    assert capsys.readouterr() == ("", "")
 
 
 # ---- learning rates by depth
-
-FIVE = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 def rates(network: Any) -> dict[str, float]:
@@ -236,7 +250,7 @@ def test_the_counts_of_a_row_are_true() -> None:
         "MobileViT_XS",
         "HRNet_W18_C",
         "TNT_small",
-        "cae_base_patch16_224",
+        "alt_gvt_small",
         "SE_HRNet_W64_C",
     ],
 )

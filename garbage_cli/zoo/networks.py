@@ -3,6 +3,10 @@
 Knows how PaddleClas's functions are called. Does not know what is inside a network, nor weights.
 """
 
+import contextlib
+import functools
+import inspect
+import io
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -32,26 +36,33 @@ def build(name: str, *, class_count: int, lr_mult: tuple[float, ...] | None = No
     factory = getattr(module, name, None)
     if factory is None or name not in module.__all__:
         raise unknown(name)
-    getattr(sys.modules[factory.__module__], "MODEL_URLS", {}).setdefault(name, "")  # some look for it, and have none
-    with paddle("training").utils.unique_name.guard():
-        network = _with_multipliers(factory, class_count, lr_mult) if lr_mult else None
+    make = _bare(factory, name)
+    with paddle("training").utils.unique_name.guard(), contextlib.redirect_stdout(io.StringIO()):  # some networks talk
+        network = _with_multipliers(make, class_count, lr_mult) if lr_mult else None
         if network is not None and _differ(network):
             return network, True
         try:
-            network = network or factory(class_num=class_count)
-        except TypeError as error:
+            network = network or make(class_num=class_count)
+        except (TypeError, KeyError) as error:  # it wants other things than a number of classes
             raise ConfigError(f"PaddleClas's {name} is no classifier with a number of classes: {error}") from None
     known = catalogue().get(name)
     pixels = known.pixels if known and known.pixels else USUAL_PIXELS
     return network, bool(lr_mult) and spread(network, lr_mult or (), pixels=pixels)
 
 
-def _with_multipliers(factory: Callable[..., Any], class_count: int, lr_mult: tuple[float, ...]) -> Any:
+def _bare(factory: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The function without weights: some fetch them unasked, and some look for an address that PaddleClas lacks."""
+    getattr(sys.modules[factory.__module__], "MODEL_URLS", {}).setdefault(name, "")
+    takes = "pretrained" in inspect.signature(factory).parameters
+    return functools.partial(factory, pretrained=False) if takes else factory
+
+
+def _with_multipliers(make: Callable[..., Any], class_count: int, lr_mult: tuple[float, ...]) -> Any:
     """The network, if it takes so many multipliers, whatever it does with them; else None."""
     try:
         with paddle("training").utils.unique_name.guard():
-            return factory(class_num=class_count, lr_mult_list=list(lr_mult))
-    except (TypeError, AssertionError):
+            return make(class_num=class_count, lr_mult_list=list(lr_mult))
+    except (TypeError, KeyError, AssertionError):
         return None
 
 
