@@ -84,7 +84,10 @@ def test_arrays_of_plain_numbers_are_read_as_they_were_written(tmp_path: Path, d
     for order in ("C", "F"):
         content = {"w": np.asarray(value, order=order)}  # type: ignore[call-overload]
         (tmp_path / "w.pdparams").write_bytes(pickle.dumps(content, protocol=protocol))
-        np.testing.assert_array_equal(zoo.read_weights(tmp_path / "w.pdparams")["w"], value)
+        read = zoo.read_weights(tmp_path / "w.pdparams")["w"]
+        np.testing.assert_array_equal(read, value)
+        assert read.flags.writeable
+        assert read.dtype == value.dtype.newbyteorder("=")
 
 
 def test_bfloat16_which_paddle_writes_as_uint16_is_read(tmp_path: Path) -> None:

@@ -48,12 +48,12 @@ class Array:
 
 
 def _array(raw: object, dtype: object, shape: object, order: str = "C") -> np.ndarray[Any, Any]:
-    """A view of the bytes that there are; numpy refuses a shape that says otherwise."""
+    """An array of the bytes that there are; numpy refuses a shape that says otherwise."""
     data = raw.encode("latin-1") if isinstance(raw, str) else raw  # Python 2 wrote bytes as text
     if not isinstance(dtype, Dtype) or not isinstance(data, bytes | bytearray) or not isinstance(shape, tuple):
         raise Unsafe("it holds an array of something else than numbers")
     flat = np.frombuffer(data, dtype.plain)
-    return flat.reshape(shape, order="F" if order == "F" else "C").astype(dtype.plain.newbyteorder("="), copy=False)
+    return flat.reshape(shape, order="F" if order == "F" else "C").astype(dtype.plain.newbyteorder("="))
 
 
 def _make_dtype(name: object, *_: object) -> Dtype:
