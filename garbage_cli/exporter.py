@@ -16,25 +16,21 @@ from garbage_cli import __version__
 from garbage_cli.batches import sample_inputs
 from garbage_cli.bundle import (
     MANIFEST_FILE,
-    ONNX_FILE,
-    PADDLE_PROGRAMS,
-    PADDLE_WEIGHTS,
     Checkpoint,
     ModelBundle,
     read_json,
 )
+from garbage_cli.conversion import save_onnx, save_program
 from garbage_cli.dataset import Dataset
 from garbage_cli.engines import NAMES, choose_engine, is_installed, open_engine
 from garbage_cli.errors import BundleError, GarbageError
 from garbage_cli.storage import staged_folder
-from garbage_cli.vendor import paddle, paddle2onnx, silenced
+from garbage_cli.vendor import paddle
 from garbage_cli.zoo import build, load_exactly, read_weights
 
 TOLERANCE = 1e-4
 """Largest difference of a probability that float32 arithmetic in another order excuses."""
 SAMPLES = 8
-OPSET = 17
-"""Of the ONNX file: what OpenVINO 2023, ONNX Runtime 1.13 and later read."""
 
 Scores = NDArray[np.float32]
 
@@ -79,9 +75,9 @@ def export(checkpoint: Checkpoint, *, out: Path) -> Iterator[Step | Parity | Exp
     inputs, samples = _samples(checkpoint)
     with staged_folder(out) as staging:
         yield Step("writing the Paddle inference model")
-        _save_paddle(network, staging, checkpoint)
+        save_program(network, staging, crop=checkpoint.config.preprocess.crop)
         yield Step("converting to ONNX")
-        _save_onnx(staging)
+        save_onnx(staging)
         _describe(staging, checkpoint, parity=())
         parity = []
         for each in _compare(ModelBundle.load(staging), _reference(network, inputs), inputs):
@@ -143,29 +139,6 @@ def _reference(network: Any, inputs: NDArray[np.float32]) -> Scores:
     module = paddle("garbage export")
     with module.no_grad():
         return np.asarray(network(module.to_tensor(inputs)).numpy(), np.float32)
-
-
-def _save_paddle(network: Any, folder: Path, checkpoint: Checkpoint) -> None:
-    module = paddle("garbage export")
-    crop = checkpoint.config.preprocess.crop
-    spec = module.static.InputSpec([None, 3, crop, crop], "float32", name="x")
-    module.jit.save(module.jit.to_static(network, input_spec=[spec], full_graph=True), str(folder / "inference"))
-
-
-def _save_onnx(folder: Path) -> None:
-    program = next(folder / name for name in PADDLE_PROGRAMS if (folder / name).is_file())
-    converter = paddle2onnx("garbage export")
-    with silenced():
-        # its default optimiser calls pip, which lifts numpy and breaks the environment
-        converter.export(
-            str(program),
-            str(folder / PADDLE_WEIGHTS),
-            str(folder / ONNX_FILE),
-            opset_version=OPSET,
-            optimize_tool=None,
-        )
-    if not (folder / ONNX_FILE).is_file():
-        raise BundleError("paddle2onnx could not convert this network")
 
 
 def _compare(bundle: ModelBundle, reference: Scores, inputs: NDArray[np.float32]) -> Iterator[Parity]:

@@ -30,13 +30,15 @@ class EpochReport:
     val_loss: float
     val_top1: float
     """0…1."""
+    val_macro_f1: float
+    """The mean F1 of the classes that have validation photos, 0…1."""
     learning_rate: float
     """At the last step."""
     images_per_second: float
     seconds: float
     """Training and evaluation."""
     best: bool
-    """Whether no earlier epoch had as high a val_top1."""
+    """Whether no earlier epoch had as high a figure of those that `select_by` names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,9 @@ class Started:
     fit: Fit | None
     """How the pretrained weights went in; None from scratch or when resumed."""
     multipliers_used: bool
+    tuned: str
+    """What is trained: all of it, or which layers' weights; in words."""
+    processes: int
     epoch: int
     """The epoch that is trained next, from 1."""
     step: int
@@ -70,6 +75,19 @@ class StepReport:
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureReport:
+    """Progress of what is computed once: the output of the frozen part."""
+
+    done: int
+    """Photos so far."""
+    total: int
+    engine: str
+    """What computes."""
+    validation: bool
+    """Whether these are the validation photos."""
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
     """Photos that could not be decoded, named once each."""
 
@@ -83,16 +101,22 @@ class Interrupted:
     run: Path
     epoch: int
     step: int
+    time_is_up: bool = False
+    """Whether the time limit stopped it."""
+    best_epoch: int | None = None
+    best_top1: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """All epochs are done."""
+    """All epochs are done, or there was none better for as many as `patience` says."""
 
     run: Path
     best_epoch: int
     best_top1: float
+    best_macro_f1: float
     seconds: float
+    stopped_early: bool = False
 
 
-Report = Started | Fetched | StepReport | EpochReport | LeftOut | Interrupted | Finished
+Report = Started | Fetched | FeatureReport | StepReport | EpochReport | LeftOut | Interrupted | Finished

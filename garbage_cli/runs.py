@@ -28,6 +28,8 @@ from garbage_cli.storage import staged_file, staged_folder, write_json, write_te
 from garbage_cli.vendor import paddle
 
 OPTIMIZER_STATE = "latest.pdopt"
+AVERAGE = "average.pdparams"
+"""The averaged weights, where the config asks for them: what is evaluated and kept as best and latest."""
 CONFIG_FILE = "config.yml"
 
 
@@ -48,12 +50,12 @@ class Progress:
         """The epoch whose weights are the best so far."""
         return next((report for report in reversed(self.history) if report.best), None)
 
-    def with_step(self, *, loss: float, correct: int, seen: int, seconds: float) -> "Progress":
-        """Return the progress after one more step, of `seen` photos with a mean loss of `loss`."""
+    def with_step(self, *, loss_sum: float, correct: int, seen: int, seconds: float) -> "Progress":
+        """Return the progress after one more step, of `seen` photos whose losses have that sum."""
         return replace(
             self,
             step=self.step + 1,
-            loss_sum=self.loss_sum + loss * seen,
+            loss_sum=self.loss_sum + loss_sum,
             correct=self.correct + correct,
             seen=self.seen + seen,
             seconds=self.seconds + seconds,
@@ -64,19 +66,43 @@ class Progress:
         return Progress(epoch=self.epoch + 1, history=(*self.history, report))
 
 
-def save(run: Path, progress: Progress, *, network: Any, optimizer: Any, facts: Mapping[str, Any]) -> None:
-    """Write the state to go on from; best weights too, if the epoch just ended was the best so far."""
+def save(
+    run: Path,
+    progress: Progress,
+    *,
+    weights: Mapping[str, Any],
+    average: Mapping[str, Any] | None,
+    state: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> None:
+    """Write the state to go on from; best weights too, if the epoch just ended was the best so far.
+
+    `state` is what a step depends on beside the weights; the averages, where there are any, count as the result.
+    """
     run.mkdir(parents=True, exist_ok=True)
     module = paddle("training")
-    state = run / f"state-{progress.epoch:04d}-{progress.step:06d}"
-    with staged_folder(state) as staging:
-        module.save(network.state_dict(), str(staging / LATEST_WEIGHTS))
-        if momentum := optimizer.state_dict():  # empty before the first step
-            module.save(momentum, str(staging / OPTIMIZER_STATE))
+    folder = run / f"state-{progress.epoch:04d}-{progress.step:06d}"
+    with staged_folder(folder) as staging:
+        module.save(_in_full(weights), str(staging / LATEST_WEIGHTS))
+        if average is not None:
+            module.save(_in_full(average), str(staging / AVERAGE))
+        if state:  # empty before the first step
+            module.save(dict(state), str(staging / OPTIMIZER_STATE))
     if progress.step == 0 and progress.history and progress.history[-1].best:
-        _copy(state / LATEST_WEIGHTS, run / _best_file(progress.history[-1]))
-    write_json(run / RUN_FILE, {**facts, **_progress_record(progress), "state": state.name})
-    publish(run, progress, state)
+        _copy(_result(folder), run / _best_file(progress.history[-1]))
+    write_json(run / RUN_FILE, {**facts, **_progress_record(progress), "state": folder.name})
+    publish(run, progress, folder)
+
+
+def _in_full(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Weights in 32-bit floats, whatever they are computed in."""
+    half = ("paddle.float16", "paddle.bfloat16")
+    return {name: value.astype("float32") if str(value.dtype) in half else value for name, value in weights.items()}
+
+
+def _result(state: Path) -> Path:
+    """The weights that were evaluated."""
+    return state / AVERAGE if (state / AVERAGE).is_file() else state / LATEST_WEIGHTS
 
 
 def publish(run: Path, progress: Progress, state: Path) -> None:
@@ -85,7 +111,7 @@ def publish(run: Path, progress: Progress, state: Path) -> None:
     if best := progress.best:
         kept.add(_best_file(best))
         _copy(run / _best_file(best), run / BEST_WEIGHTS)
-    _copy(state / LATEST_WEIGHTS, run / LATEST_WEIGHTS)
+    _copy(_result(state), run / LATEST_WEIGHTS)
     write_text(run / "results.csv", _csv(progress.history))
     for old in (*run.glob("state-*"), *run.glob(".state-*"), *run.glob("best-*.pdparams")):
         if old.name not in kept:
@@ -123,7 +149,9 @@ def _progress_record(progress: Progress) -> dict[str, Any]:
     best = progress.best
     return {
         "progress": {key: value for key, value in asdict(progress).items() if key != "history"},
-        "best": {"epoch": best.epoch, "top1": best.val_top1, "file": _best_file(best)} if best else None,
+        "best": {"epoch": best.epoch, "top1": best.val_top1, "macro_f1": best.val_macro_f1, "file": _best_file(best)}
+        if best
+        else None,
         "history": [asdict(report) for report in progress.history],
     }
 
@@ -158,8 +186,9 @@ def resumable(run: Path, config: TrainConfig, dataset: Dataset) -> dict[str, Any
     """Return the record of a run that can go on with this config and data; raise an error that says what differs."""
     record = read_json(run / RUN_FILE, CheckpointError, hint="there is nothing to resume; leave --resume out")
     saved = parse_train_config(record.get("config", {}), where=str(run / RUN_FILE))
-    # device and workers change the speed, not the run
-    comparable = replace(saved, device=config.device, workers=config.workers)
+    # these change the speed and what is told, not the run
+    free = {key: getattr(config, key) for key in ("device", "workers", "time_limit", "visualdl")}
+    comparable = replace(saved, **free)
     if difference := _first_difference(to_tree(comparable), to_tree(config)):
         key, before, now = difference
         raise ConfigError(f"{run} was trained with {key} {before}, not {now}; resume it with its own settings")

@@ -47,6 +47,11 @@ def paddle2onnx(what: str) -> ModuleType:
     return _import("paddle2onnx", what=what, package="paddle2onnx", extra="train")
 
 
+def visualdl(what: str) -> ModuleType:
+    """Import VisualDL."""
+    return _import("visualdl", what=what, package="visualdl", extra="visualdl")
+
+
 def require(what: str, *, module: str, package: str, extra: str) -> None:
     """Raise MissingExtraError if a module is not installed, without the seconds that importing it takes."""
     if importlib.util.find_spec(module) is None:

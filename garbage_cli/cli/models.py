@@ -31,6 +31,18 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Photos per step.", show_default="32")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At the first step.", show_default="0.00375")] = None,
+    tune: Annotated[
+        str | None,
+        typer.Option(
+            help="What is trained: auto, head, last-stage or full. auto is full on a GPU, less on a CPU.",
+            show_default="auto",
+        ),
+    ] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Stop after 90s, 30m or 1.5h, with the state saved.", show_default=False),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all that is drawn at random.", show_default="42")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, gpu or gpu:N.", show_default="auto")] = None,
     out: Annotated[Path, typer.Option("--out", help="Where run folders go; this one is OUT/<network>.")] = Path(
         "output"
@@ -55,9 +67,12 @@ def train(
     from garbage_cli.console import training as view
     from garbage_cli.vendor import require
 
+    # these hold whatever is tuned
+    shared = {"epochs": epochs, "batch_size": batch_size, "optimizer.learning_rate": learning_rate}
     options = {
-        "epochs": epochs, "batch_size": batch_size, "device": device, "model.name": model,
-        "model.pretrained": pretrained, "optimizer.learning_rate": learning_rate,
+        "device": device, "model.name": model, "model.pretrained": pretrained, "tune": tune, "time_limit": time_limit,
+        "seed": seed,
+        **{f"{part}{key}": value for part in ("", "head.", "last_stage.") for key, value in shared.items()},
     }  # fmt: skip
     overrides: list[tuple[str, object]] = [(key, value) for key, value in options.items() if value is not None]
     overrides += [parse_override(text) for text in set_ or []]

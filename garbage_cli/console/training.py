@@ -15,8 +15,18 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from garbage_cli.config import TrainConfig
 from garbage_cli.console.terminal import duration, err, out, percent, print_json, say
-from garbage_cli.reports import EpochReport, Finished, Interrupted, LeftOut, Report, Started, StepReport
+from garbage_cli.reports import (
+    EpochReport,
+    FeatureReport,
+    Finished,
+    Interrupted,
+    LeftOut,
+    Report,
+    Started,
+    StepReport,
+)
 from garbage_cli.zoo import Fetched
 
 
@@ -50,6 +60,9 @@ class Watch:
                 self._show_started(report)
             case Fetched():
                 self._advance("fetching weights", report.done, report.total)
+            case FeatureReport():
+                which = "validation" if report.validation else "training"
+                self._advance(f"frozen part on {which} photos ({report.engine})", report.done, report.total)
             case StepReport():
                 text = f"epoch {report.epoch}/{self._epochs} loss {report.loss:.3f}"
                 self._advance(text, report.step, report.steps)
@@ -74,14 +87,14 @@ class Watch:
         left = (self._epochs - report.epoch) * report.seconds
         err.print(
             f"{report.epoch:>5}  {report.train_loss:>10.4f}  {percent(report.train_top1):>11}  "
-            f"{report.val_loss:>8.4f}  {percent(report.val_top1):>9}  {report.images_per_second:>8.1f}  "
-            f"{duration(left):>9}{'  ★' if report.best else ''}",
+            f"{report.val_loss:>8.4f}  {percent(report.val_top1):>9}{'★' if report.best else ' '} "
+            f"{percent(report.val_macro_f1):>8}  {report.images_per_second:>8.1f}  {duration(left):>7}",
         )
         if self._task is not None:
             self._progress.reset(self._task)
 
 
-_HEADER = "epoch  train loss  train top-1  val loss  val top-1  images/s  time left"
+_HEADER = "epoch  train loss  train top-1  val loss  val top-1  macro F1  images/s    to go"
 
 
 def _introduction(started: Started) -> Iterator[str]:
@@ -95,16 +108,25 @@ def _introduction(started: Started) -> Iterator[str]:
     if started.fit:
         head = f"; the head starts afresh with {len(data.labels)} classes" if started.fit.replaced else ""
         yield f"weights {config.model.pretrained}: {started.fit.loaded} of {started.fit.total} tensors{head}"
+    if config.tune != "full":
+        yield f"trained: {started.tuned}; the rest is computed once for {_views(config)} views of each photo"
+    if started.processes > 1:
+        yield f"{started.processes} processes train together"
     if config.model.lr_mult and not started.multipliers_used:
         yield f"{config.model.name} takes no such learning-rate multipliers: lr_mult is not used"
     if started.epoch > 1 or started.step:
         yield f"resumed at epoch {started.epoch}, step {started.step}"
 
 
+def _views(config: TrainConfig) -> int:
+    return (config.head if config.tune == "head" else config.last_stage).views
+
+
 def show(last: Finished | Interrupted, *, json: bool) -> bool:
     """Print where the best weights are and how good they are. Return whether training is done."""
     if isinstance(last, Interrupted):
-        say(f"saved at epoch {last.epoch}, step {last.step}; go on with the same command and --resume")
+        why = "the time is up; " if last.time_is_up else ""
+        say(f"{why}saved at epoch {last.epoch}, step {last.step}; go on with the same command and --resume")
         return False
     if json:
         print_json(_as_json(last))
@@ -115,8 +137,10 @@ def show(last: Finished | Interrupted, *, json: bool) -> bool:
 
 def _show_table(finished: Finished) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("best epoch", str(finished.best_epoch))
+    early = " (stopped early: none better since)" if finished.stopped_early else ""
+    table.add_row("best epoch", f"{finished.best_epoch}{early}")
     table.add_row("validation top-1", Text(percent(finished.best_top1), "bold"))
+    table.add_row("macro F1", percent(finished.best_macro_f1))
     table.add_row("time", duration(finished.seconds))
     table.add_row("run folder", str(finished.run))
     out.print(table)
@@ -127,5 +151,6 @@ def _as_json(finished: Finished) -> dict[str, Any]:
         "run": str(finished.run),
         "best_epoch": finished.best_epoch,
         "val_top1": finished.best_top1,
+        "val_macro_f1": finished.best_macro_f1,
         "seconds": round(finished.seconds, 1),
     }

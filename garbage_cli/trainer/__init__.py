@@ -1,0 +1,342 @@
+"""The training loop: a config and a data set → a run folder, with a report for every step and epoch.
+
+Knows the order of things in a run. Does not know the terminal, archives, or how a run folder is written.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from garbage_cli.batches import Batch, steps_per_epoch
+from garbage_cli.bundle import BEST_WEIGHTS, LATEST_WEIGHTS
+from garbage_cli.config import TrainConfig, parse_duration
+from garbage_cli.dataset import Dataset
+from garbage_cli.errors import CheckpointError, ConfigError, DatasetError
+from garbage_cli.features.store import usable_folder
+from garbage_cli.reports import EpochReport, Finished, Interrupted, LeftOut, Report, Started, StepReport
+from garbage_cli.runs import (
+    AVERAGE,
+    OPTIMIZER_STATE,
+    Progress,
+    load_progress,
+    move_aside,
+    publish,
+    resumable,
+    run_facts,
+    save,
+    write_config,
+)
+from garbage_cli.trainer.artefacts import Logs, write_environment, write_first_batch, write_results
+from garbage_cli.trainer.evaluating import Score, evaluate
+from garbage_cli.trainer.learning import Learner
+from garbage_cli.trainer.processes import Processes, join
+from garbage_cli.trainer.schedule import learning_rate
+from garbage_cli.trainer.starting import check_input, load_weights
+from garbage_cli.trainer.tuning import Material, compute_features, material, settled
+from garbage_cli.vendor import choose_device, paddle
+from garbage_cli.zoo import Fit, build, load_exactly, read_state, read_weights
+
+__all__ = ["learning_rate", "train"]
+
+
+@dataclass(slots=True)
+class _Job:
+    """What stays the same through a run, and the bad photos named so far."""
+
+    run: Path
+    config: TrainConfig
+    dataset: Dataset
+    learner: Learner
+    material: Material
+    processes: Processes
+    steps: int
+    facts: dict[str, Any]
+    logs: Logs
+    stop: Callable[[], bool]
+    deadline: float
+    """By `time.monotonic`; infinite where there is no limit."""
+    named: set[Path] = field(default_factory=set)
+
+
+def train(
+    config: TrainConfig,
+    dataset: Dataset,
+    *,
+    output: Path,
+    resume: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Train `config.model` on `dataset` into `output/<network>/`; yield reports as it goes.
+
+    `stop` is asked after every step; once it says yes the state is saved and the iterator ends with Interrupted, as it
+    does when `config.time_limit` is over. With `resume` the run that is there goes on exactly where it stopped;
+    without, it is moved aside. Under `paddle.distributed.launch` all processes train one network, and the first writes.
+    """
+    begun = time.monotonic()
+    run = output / config.model.name
+    if len(dataset.train) < 2:
+        raise DatasetError(f"{dataset.root} has {len(dataset.train)} training photo; two are the least")
+    if not dataset.val:
+        raise DatasetError(f"{dataset.root} has no validation photo; see: garbage check {dataset.root}")
+    processes = join()
+    device = choose_device(config.device)
+    config = settled(config, device)
+    record = resumable(run, config, dataset) if resume else None
+    processes.wait()
+    module = paddle("training")
+    if processes.world == 1:  # otherwise the launcher has given each its device
+        module.device.set_device(device)
+    limit = parse_duration(config.time_limit) if config.time_limit else float("inf")
+    # a saved optimiser state names its tensors; the names must come out alike
+    with module.utils.unique_name.guard(), ExitStack() as stack:
+        job, progress = yield from _begin(
+            config,
+            dataset,
+            run=run,
+            record=record,
+            device=device,
+            processes=processes,
+            stop=stop,
+            deadline=begun + limit,
+        )
+        stack.callback(job.logs.close)
+        if job.material.cut is not None:
+            folder = stack.enter_context(usable_folder())
+            if not (yield from compute_features(job.material, folder=folder, stop=lambda: _asked(job))):
+                yield _interrupted(job, progress)
+                return
+        yield from _epochs(job, progress)
+
+
+def _begin(
+    config: TrainConfig,
+    dataset: Dataset,
+    *,
+    run: Path,
+    record: dict[str, Any] | None,
+    device: str,
+    processes: Processes,
+    stop: Callable[[], bool],
+    deadline: float,
+) -> Generator[Report, None, tuple[_Job, Progress]]:
+    paddle("training").seed(config.seed)
+    class_count = len(dataset.labels)
+    network, multipliers_used = build(config.model.name, class_count=class_count, lr_mult=config.model.lr_mult)
+    fit = (yield from load_weights(network, config, class_count)) if record is None else None
+    check_input(network, config)
+    made = material(network, config, dataset, processes)
+    learner = Learner(
+        network,
+        forward=made.forward,
+        parameters=made.parameters,
+        config=config,
+        class_counts=np.array(list(dataset.counts("train").values())),
+        processes=processes,
+    )
+    steps = steps_per_epoch(len(dataset.train), config.batch_size, world=processes.world)
+    moved, progress = None, Progress()
+    if record is None and processes.first:
+        moved = move_aside(run)
+        write_config(run, config)
+        write_environment(run, device=device, processes=processes.world)
+        write_first_batch(run, config, dataset)
+    logs = Logs(run, wanted=config.visualdl and processes.first)
+    facts = run_facts(config, dataset)
+    job = _Job(run, config, dataset, learner, made, processes, steps, facts, logs, stop, deadline)
+    if record is None:
+        processes.same_start(list(network.state_dict().values()))
+        _save(job, progress)
+    else:
+        progress = _restore(job, record)
+    yield _started(job, progress, device=device, fit=fit, multipliers_used=multipliers_used, moved=moved)
+    return job, progress
+
+
+def _started(
+    job: _Job, progress: Progress, *, device: str, fit: Fit | None, multipliers_used: bool, moved: Path | None
+) -> Started:
+    return Started(
+        job.run,
+        job.config,
+        device,
+        job.dataset,
+        fit,
+        multipliers_used,
+        job.material.words,
+        job.processes.world,
+        progress.epoch,
+        progress.step,
+        moved,
+    )
+
+
+def _save(job: _Job, progress: Progress) -> None:
+    if job.processes.first:
+        save(
+            job.run,
+            progress,
+            weights=job.learner.network.state_dict(),
+            average=job.learner.averaged_weights(),
+            state=job.learner.state(),
+            facts=job.facts,
+        )
+    job.processes.wait()
+
+
+def _restore(job: _Job, record: dict[str, Any]) -> Progress:
+    progress, state = load_progress(job.run, record)
+    network = job.learner.network
+    try:
+        load_exactly(network, read_weights(state / LATEST_WEIGHTS), source=state / LATEST_WEIGHTS)
+        average = read_weights(state / AVERAGE) if (state / AVERAGE).is_file() else None
+        if (state / OPTIMIZER_STATE).is_file():  # there is none before the first step
+            job.learner.load_state(read_state(state / OPTIMIZER_STATE), average)
+        if job.processes.first:
+            publish(job.run, progress, state)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}; the run can't go on. Start anew without --resume (this run is then kept beside the new one), "
+            f"from its weights if you like: --pretrained {job.run / BEST_WEIGHTS}"
+        ) from None
+    job.processes.wait()
+    return progress
+
+
+def _asked(job: _Job) -> bool:
+    return job.stop() or time.monotonic() >= job.deadline
+
+
+def _interrupted(job: _Job, progress: Progress) -> Interrupted:
+    best = progress.best
+    return Interrupted(
+        job.run,
+        progress.epoch,
+        progress.step,
+        time_is_up=not job.stop(),
+        best_epoch=best.epoch if best else None,
+        best_top1=best.val_top1 if best else None,
+    )
+
+
+def _epochs(job: _Job, progress: Progress) -> Iterator[Report]:
+    while progress.epoch <= job.config.epochs and not _no_longer_better(job, progress):
+        progress, stopped = yield from _steps(job, progress)
+        if stopped:
+            _save(job, progress)
+            yield _interrupted(job, progress)
+            return
+        report = yield from _close_epoch(job, progress)
+        progress = progress.with_epoch(report)
+        _save(job, progress)
+        if job.processes.first:
+            job.logs.epoch(report)
+            write_results(job.run, progress.history)
+        yield report
+    if best := progress.best:
+        seconds = sum(report.seconds for report in progress.history)
+        early = progress.epoch <= job.config.epochs
+        yield Finished(job.run, best.epoch, best.val_top1, best.val_macro_f1, seconds, early)
+
+
+def _no_longer_better(job: _Job, progress: Progress) -> bool:
+    """Whether as many epochs as the config's patience have passed without a better one."""
+    best, patience = progress.best, job.config.patience
+    return bool(patience and best and progress.epoch - 1 - best.epoch >= patience)
+
+
+def _steps(job: _Job, progress: Progress) -> Generator[Report, None, tuple[Progress, bool]]:
+    """The steps of one epoch that are not yet done, until the end or until asked to stop; say which."""
+    clock = time.perf_counter()
+    for batch in job.material.training(epoch=progress.epoch, start=progress.step):
+        loss, correct, seen, stopped = _step(job, progress, batch)
+        now = time.perf_counter()
+        progress = progress.with_step(loss_sum=loss, correct=correct, seen=seen, seconds=now - clock)
+        clock = now
+        yield from _left_out(job, batch)
+        yield StepReport(progress.epoch, progress.step, job.steps, progress.loss_sum / max(1, progress.seen))
+        if stopped and progress.step % job.config.optimizer.accumulate == 0:
+            return progress, True
+    if not progress.seen:
+        raise DatasetError(f"no photo of {job.dataset.root} could be decoded")
+    return progress, False
+
+
+def _step(job: _Job, progress: Progress, batch: Batch) -> tuple[float, int, int, bool]:
+    """Learn from one batch; return over all processes: sum of losses, how many right, of how many, whether to stop."""
+    done = (progress.epoch - 1) * job.steps + progress.step
+    rate = learning_rate(job.config, step=done, steps=job.steps)
+    loss, correct, seen = 0.0, 0, 0
+    if len(batch) > 1:  # batch norm needs two
+        seed = _step_seed(job.config.seed, progress.epoch, progress.step, job.processes.rank)
+        try:
+            loss, correct = job.learner.learn(batch, rate=rate, seed=seed)
+        except ConfigError as error:
+            raise ConfigError(
+                f"epoch {progress.epoch}, step {progress.step + 1}: {error}; what was saved before is kept"
+            ) from None
+        seen = len(batch)
+    if (progress.step + 1) % job.config.optimizer.accumulate == 0 or progress.step + 1 == job.steps:
+        job.learner.step()
+    sums = job.processes.sum([loss, correct, seen, _asked(job)])
+    job.logs.step(step=done + 1, loss=sums[0] / max(1, sums[2]), rate=rate)
+    return float(sums[0]), int(sums[1]), int(sums[2]), bool(sums[3])
+
+
+def _step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
+    """A seed for dropout that depends on nothing but the place in the run."""
+    place = [seed, epoch, step, rank] if rank else [seed, epoch, step]
+    return int(np.random.SeedSequence(place).generate_state(1)[0])
+
+
+def _left_out(job: _Job, batch: Batch) -> Iterator[Report]:
+    fresh = tuple(bad for bad in batch.bad if bad.path not in job.named)
+    if fresh:
+        job.named.update(bad.path for bad in fresh)
+        yield LeftOut(fresh)
+
+
+def _close_epoch(job: _Job, progress: Progress) -> Generator[Report, None, EpochReport]:
+    begun = time.perf_counter()
+    score = yield from _evaluate(job)
+    figures = {"top1": score.top1, "macro_f1": score.macro_f1}
+    chosen = job.config.select_by
+    return EpochReport(
+        epoch=progress.epoch,
+        train_loss=progress.loss_sum / progress.seen,
+        train_top1=progress.correct / progress.seen,
+        val_loss=score.loss,
+        val_top1=score.top1,
+        val_macro_f1=score.macro_f1,
+        learning_rate=learning_rate(job.config, step=progress.epoch * job.steps - 1, steps=job.steps),
+        images_per_second=progress.seen / progress.seconds,
+        seconds=progress.seconds + time.perf_counter() - begun,
+        best=all(figures[chosen] > getattr(report, f"val_{chosen}") for report in progress.history),
+    )
+
+
+def _evaluate(job: _Job) -> Generator[Report, None, Score]:
+    """The figures of the averaged weights where there are any, else of the weights."""
+    left_out: list[Report] = []
+
+    def batches() -> Iterator[Batch]:
+        for batch in job.material.validation():
+            left_out.extend(_left_out(job, batch))
+            yield batch
+
+    with job.learner.averaged():
+        score = evaluate(
+            job.learner.network,
+            job.material.forward,
+            batches(),
+            class_count=len(job.dataset.labels),
+            processes=job.processes,
+        )
+    yield from left_out
+    if score is None:
+        raise DatasetError(f"no validation photo of {job.dataset.root} could be decoded")
+    return score

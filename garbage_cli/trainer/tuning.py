@@ -1,0 +1,102 @@
+"""What of a network is trained, and the batches for that: photos for all of it, features for a part.
+
+Knows the choices of `tune`. Does not know the loop.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from garbage_cli.batches import Batch, evaluation_batches, training_batches
+from garbage_cli.config import TrainConfig, Tune
+from garbage_cli.dataset import Dataset
+from garbage_cli.errors import ConfigError
+from garbage_cli.features import Features, compute, frozen_config, training_features, validation_features
+from garbage_cli.partition import Cut, cut
+from garbage_cli.reports import Report
+from garbage_cli.trainer.processes import Processes
+from garbage_cli.zoo import head_of
+
+
+def settled(config: TrainConfig, device: str) -> TrainConfig:
+    """Return the config with `tune` decided, and the settings of a frozen part in place of the others."""
+    tune = _chosen(config, device)
+    if tune == "full":
+        return replace(config, tune=tune)
+    frozen = frozen_config(replace(config, tune=tune))
+    # a rectangle of another photo has no place in a vector
+    augment = replace(config.augment, cutmix=0.0) if tune == "head" else config.augment
+    return replace(
+        config,
+        tune=tune,
+        epochs=frozen.epochs,
+        batch_size=frozen.batch_size,
+        optimizer=frozen.optimizer,
+        augment=augment,
+    )
+
+
+def _chosen(config: TrainConfig, device: str) -> Tune:
+    if config.tune != "auto":
+        if config.tune != "full" and config.model.pretrained == "none":
+            raise ConfigError(f"tune is {config.tune}, but nothing is pretrained; use --tune full, or --pretrained")
+        return config.tune
+    return "full" if device != "cpu" or config.model.pretrained == "none" else "head"
+
+
+@dataclass(slots=True)
+class Material:
+    """What is trained of a network, and what it is trained on."""
+
+    config: TrainConfig
+    dataset: Dataset
+    processes: Processes
+    parameters: list[Any]
+    forward: Callable[[Any], Any]
+    words: str
+    """What is trained, in words."""
+    cut: Cut | None = None
+    features: Features | None = None
+
+    def training(self, *, epoch: int, start: int) -> Iterator[Batch]:
+        """Yield this process's batches of an epoch from step `start` on."""
+        place: dict[str, int] = {"epoch": epoch, "start": start}
+        shared: dict[str, int] = {"rank": self.processes.rank, "world": self.processes.world}
+        if self.features is not None:
+            return training_features(self.features, self.config, **place, **shared)
+        return training_batches(self.dataset.train, self.config, **place, **shared)
+
+    def validation(self) -> Iterator[Batch]:
+        """Yield this process's part of the validation photos."""
+        shared: dict[str, int] = {"rank": self.processes.rank, "world": self.processes.world}
+        if self.features is not None:
+            return validation_features(self.features, self.config, **shared)
+        return evaluation_batches(self.dataset.val, self.config, **shared)
+
+
+def material(network: Any, config: TrainConfig, dataset: Dataset, processes: Processes) -> Material:
+    """Return what is trained under a settled config; features are computed later."""
+    if config.tune in ("full", "auto"):
+        parameters = [each for each in network.parameters() if not each.stop_gradient]
+        return Material(config, dataset, processes, parameters, network, "the whole network")
+    head, _ = head_of(network, pixels=config.preprocess.crop)
+    part = cut(network, part="head" if config.tune == "head" else "last-stage", head=head, crop=config.preprocess.crop)
+    parameters = part.parameters()
+    share = sum(p.size for p in parameters) / sum(p.size for p in network.parameters())
+    where = f"the head {head!r}" if config.tune == "head" else f"what comes after {part.at!r}"
+    words = f"{where}, {share:.1%} of the weights"
+    return Material(config, dataset, processes, parameters, part.rest, words, part)
+
+
+def compute_features(made: Material, *, folder: Path, stop: Callable[[], bool]) -> Generator[Report, None, bool]:
+    """Compute what the frozen part makes of the photos, one process after the other; return whether all is done."""
+    if made.cut is None:
+        return True
+    done = 1.0
+    for rank in range(made.processes.world):
+        if rank == made.processes.rank:
+            made.features = yield from compute(made.cut, made.config, made.dataset, folder=folder, stop=stop)
+            done = float(made.features is not None)
+        made.processes.wait()
+    return bool(made.processes.sum([done])[0] == made.processes.world)
