@@ -107,7 +107,7 @@ def view_batches(
     threads = _threads(config)
     pieces = (
         (index, range(first, min(views, first + _VIEWS_AT_ONCE)))
-        for index in range(len(samples))
+        for index in range(start, len(samples))
         for first in range(0, views, _VIEWS_AT_ONCE)
     )
     prepare = partial(_prepare_views, samples, transform, config.seed, keys or range(len(samples)))
