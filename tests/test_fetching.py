@@ -2,11 +2,11 @@
 
 import gzip
 import hashlib
-import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -550,11 +550,33 @@ def test_a_cache_that_cannot_be_made_names_the_folder_and_the_variable(
         fetched("http://127.0.0.1:9/net.pdparams")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_cache_names_the_folder_and_the_variable(cache: Path) -> None:
-    cache.mkdir(mode=0o500)
-    with pytest.raises(CheckpointError, match="Permission denied; set XDG_CACHE_HOME"):
-        fetched("http://127.0.0.1:9/net.pdparams")
+@pytest.mark.parametrize("mode", [0o555, 0o000], ids=["read-only", "closed"])
+def test_a_read_only_cache_names_the_folder_and_the_variable(monkeypatch: pytest.MonkeyPatch, mode: int) -> None:
+    """In a process of its own that is nobody's, if we are root, who may write anywhere."""
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Path(folder) / "cache"
+        cache.mkdir()
+        cache.chmod(mode)
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+        said = _fetch_as_nobody()
+        cache.chmod(0o755)
+    assert re.match(r"can't keep weights in .*: Permission denied; set XDG_CACHE_HOME", said), said
+    assert said.endswith("[]\n")
+
+
+def _fetch_as_nobody() -> str:
+    script = (
+        "import os, sys, httpx, platformdirs\n"
+        "from garbage_cli import zoo\n"
+        "from garbage_cli.errors import CheckpointError\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "try: list(zoo.fetch('http://127.0.0.1:9/net.pdparams'))\n"
+        "except CheckpointError as error: print(error)\n"
+        "print(zoo.find('ResNet50_vd')[0].cached())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout
 
 
 def test_a_full_disk_names_the_folder_and_the_variable_and_keeps_the_part(

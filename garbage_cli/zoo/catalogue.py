@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from garbage_cli.errors import ConfigError
-from garbage_cli.zoo.fetching import cached_weights
+from garbage_cli.zoo.fetching import is_cached
 
 TABLE = Path(__file__).with_name("networks.csv")
 
@@ -59,7 +59,7 @@ class Network:
     def cached(self) -> list[str]:
         """Return which of its weights are in the cache here: `imagenet`, `ssld`."""
         kinds = {"imagenet": "" if DISTILLED in self.weights else self.weights, "ssld": self.url(ssld=True)}
-        return [kind for kind, url in kinds.items() if url and cached_weights(url).is_file()]
+        return [kind for kind, url in kinds.items() if url and is_cached(url)]
 
 
 @cache

@@ -68,6 +68,14 @@ def cached_weights(url: str) -> Path:
     return user_cache_path("garbage").joinpath("weights", parts.hostname or "", *names)
 
 
+def is_cached(url: str) -> bool:
+    """Return whether the weights of a URL are in the cache; what may not be looked at is not."""
+    try:
+        return cached_weights(url).is_file()
+    except OSError:
+        return False
+
+
 def fetch(url: str) -> Iterator[Fetched]:
     """Download weights to `cached_weights(url)`, unless they are there; yield progress.
 
@@ -79,7 +87,7 @@ def fetch(url: str) -> Iterator[Fetched]:
         target, wanted = cached_weights(url), _wanted_hash(url)
     except ValueError as error:
         raise CheckpointError(f"{url!r} is no address: {error}") from None
-    if target.is_file():
+    if is_cached(url):
         _check_cached(target, wanted)
         return
     with _writable(target), Part.at(target) as part:
