@@ -212,9 +212,23 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     amp: AmpConfig = field(default_factory=AmpConfig)
-    head: FrozenConfig = field(default_factory=FrozenConfig)
+    head: FrozenConfig = field(
+        default_factory=lambda: FrozenConfig(
+            views=4,
+            epochs=30,
+            batch_size=64,
+            optimizer=OptimizerConfig("adamw", learning_rate=0.003, weight_decay=0.01),
+        )
+    )
     """In place of epochs, batch_size and optimizer where only the head is trained."""
-    last_stage: FrozenConfig = field(default_factory=FrozenConfig)
+    last_stage: FrozenConfig = field(
+        default_factory=lambda: FrozenConfig(
+            views=6,
+            epochs=12,
+            batch_size=64,
+            optimizer=OptimizerConfig("momentum", learning_rate=0.03, weight_decay=1e-4, warmup_epochs=1),
+        )
+    )
     """In place of epochs, batch_size and optimizer where the last stage and the head are trained."""
 
     def __post_init__(self) -> None:

@@ -242,9 +242,12 @@ def _replaced(stand_ins: Iterator[tuple[Any, Callable[..., Any]]]) -> Iterator[N
     changed = []
     try:
         for layer, forward in stand_ins:
+            changed.append((layer, layer.__dict__.get("forward")))
             layer.forward = forward
-            changed.append(layer)
         yield
     finally:
-        for layer in changed:
-            del layer.forward
+        for layer, own in changed:
+            if own is None:
+                del layer.forward
+            else:
+                layer.forward = own

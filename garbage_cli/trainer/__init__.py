@@ -16,6 +16,7 @@ from garbage_cli.batches import Batch, steps_per_epoch
 from garbage_cli.bundle import BEST_WEIGHTS, LATEST_WEIGHTS
 from garbage_cli.config import TrainConfig, parse_duration
 from garbage_cli.dataset import Dataset
+from garbage_cli.depthwise import use_products
 from garbage_cli.errors import CheckpointError, ConfigError, DatasetError
 from garbage_cli.features.store import usable_folder
 from garbage_cli.reports import EpochReport, Finished, Interrupted, LeftOut, Report, Started, StepReport
@@ -129,6 +130,8 @@ def _begin(
     network, multipliers_used = build(config.model.name, class_count=class_count, lr_mult=config.model.lr_mult)
     fit = (yield from load_weights(network, config, class_count)) if record is None else None
     check_input(network, config)
+    if device == "cpu":
+        use_products(network)
     made = material(network, config, dataset, processes)
     learner = Learner(
         network,
