@@ -1,7 +1,7 @@
 """Accuracy against minutes on a CPU: the head, the last stage, the whole network, and PyTorch on the whole network.
 
-    python benchmarks/cpu_training.py DATA WEIGHTS.pdparams --ways head last-stage full torch --seeds 0 1 2 --minutes 10 \\
-        [--torch PYTHON_WITH_TORCH]
+    python benchmarks/cpu_training.py DATA WEIGHTS.pdparams --ways head last-stage full torch \\
+        --seeds 0 1 2 --minutes 10 [--torch PYTHON_WITH_TORCH]
 
 Runs `garbage train` as a person would, one after the other, each with an empty cache, and reads what it prints. Minutes
 count from the start of the program: imports, checking the photos and computing features are in them. The full network
