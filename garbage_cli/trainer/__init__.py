@@ -86,7 +86,7 @@ def train(
         raise DatasetError(f"{dataset.root} has no validation photo; see: garbage check {dataset.root}")
     processes = join()
     device = choose_device(config.device)
-    config = settled(config, device)
+    config = settled(config, device, photos=len(dataset.train))
     record = resumable(run, config, dataset) if resume else None
     processes.wait()
     module = paddle("training")

@@ -16,12 +16,23 @@ from garbage_cli.features import Features, compute, frozen_config, training_feat
 from garbage_cli.partition import Cut, cut
 from garbage_cli.reports import Report
 from garbage_cli.trainer.processes import Processes
-from garbage_cli.zoo import head_of
+from garbage_cli.vendor import available_cores
+from garbage_cli.zoo import catalogue, head_of
+
+MINUTES = 15
+"""What training the last stage may be estimated to take on a CPU before `auto` trains the head alone."""
+LAST_STAGE = 0.3
+"""Part of a network's arithmetic that the last stage has, roughly: MobileNetV2 0.29, ResNet50_vd 0.20."""
+PER_CORE = 8e9
+"""Multiply-adds that training does in a second on one core (docs/log.md, 2026-11-24)."""
 
 
-def settled(config: TrainConfig, device: str) -> TrainConfig:
-    """Return the config with `tune` decided, and the settings of a frozen part in place of the others."""
-    tune = _chosen(config, device)
+def settled(config: TrainConfig, device: str, *, photos: int) -> TrainConfig:
+    """Return the config with `tune` decided, and the settings of a frozen part in place of the others.
+
+    `photos` of training decide with the number of cores whether a CPU can train the last stage in minutes.
+    """
+    tune = _chosen(config, device, photos)
     if tune == "full":
         return replace(config, tune=tune)
     frozen = frozen_config(replace(config, tune=tune))
@@ -37,12 +48,23 @@ def settled(config: TrainConfig, device: str) -> TrainConfig:
     )
 
 
-def _chosen(config: TrainConfig, device: str) -> Tune:
+def _chosen(config: TrainConfig, device: str, photos: int) -> Tune:
     if config.tune != "auto":
         if config.tune != "full" and config.model.pretrained == "none":
             raise ConfigError(f"tune is {config.tune}, but nothing is pretrained; use --tune full, or --pretrained")
         return config.tune
-    return "full" if device != "cpu" or config.model.pretrained == "none" else "head"
+    if device != "cpu" or config.model.pretrained == "none":
+        return "full"
+    return "last-stage" if _minutes(config, photos) <= MINUTES else "head"
+
+
+def _minutes(config: TrainConfig, photos: int) -> float:
+    """What training the last stage is estimated to take here; infinite for a network of unknown size."""
+    network = catalogue().get(config.model.name)
+    if network is None or not network.multiply_adds or not network.pixels:
+        return float("inf")
+    forward = network.multiply_adds * LAST_STAGE * (config.preprocess.crop / network.pixels) ** 2
+    return 3 * forward * photos * config.last_stage.epochs / (PER_CORE * available_cores()) / 60
 
 
 @dataclass(slots=True)
