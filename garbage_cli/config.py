@@ -191,7 +191,7 @@ class TrainConfig:
     """Order of the photos, augmentation, dropout, and the start of what is not pretrained."""
     tune: Tune = "auto"
     """What is trained: the head (the last linear layer), the last stage and the head, or the full network.
-    auto: full on a GPU or without pretrained weights; else the last stage if that takes a CPU minutes; else the head."""
+    auto: full on a GPU or without pretrained weights; else the last stage if that takes minutes, or the head."""
     device: str = "auto"
     """auto, cpu, gpu, or gpu:N."""
     workers: int = 0
