@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -5,8 +6,10 @@ import pytest
 from garbage_cli.config import (
     DEFAULT_CONFIG,
     TrainConfig,
+    config_folder,
     config_names,
     load_train_config,
+    parse_duration,
     parse_override,
     parse_train_config,
     to_tree,
@@ -52,6 +55,16 @@ def test_overrides_are_yaml_values_at_dotted_keys() -> None:
         ([("augment.flip", -1)], "augment.flip is -1"),
         ([("augment.crop_scale", [0.5, 0.1])], "augment.crop_scale[1] is 0.1"),
         ([("preprocess.std", [0, 1, 1])], "preprocess.std is 0"),
+        ([("augment.mixup", -1)], "augment.mixup is -1"),
+        ([("augment.policy", "rand")], "augment.policy is 'rand'"),
+        ([("augment.policy_magnitude", 11)], "augment.policy_magnitude is 11"),
+        ([("loss.label_smoothing", 1)], "loss.label_smoothing is 1"),
+        ([("model.ema", 1)], "model.ema is 1"),
+        ([("amp.level", "O3")], "amp.level is 'O3'"),
+        ([("tune", "tail")], "tune is 'tail'"),
+        ([("head.views", 0)], "views is 0"),
+        ([("optimizer.accumulate", 0)], "optimizer.accumulate is 0"),
+        ([("patience", -1)], "patience is -1"),
         ([("seed", -1)], "seed is -1"),
         ([("seed", 99999999999999999999)], "seed is 99999999999999999999; it must be below"),
         ([("epochs.a", 1)], "epochs is a single value"),
@@ -83,3 +96,23 @@ def test_a_wrong_config_name_or_file_is_named(tmp_path: Path) -> None:
 def test_an_override_without_key_or_value_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="KEY=VALUE"):
         parse_override(text)
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_every_ready_recipe_says_how_to_run_it_and_what_it_reached(name: str) -> None:
+    head = "".join(
+        line[1:] for line in (config_folder() / f"{name}.yml").read_text().splitlines() if line.startswith("#")
+    )
+    assert f"garbage train --config {name}" in head
+    assert re.search(r"[Rr]eached .*\d+(\.\d)? %|Nobody has run it", head), head
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2d", 172800), ("45", 45)])
+def test_a_duration_is_a_number_and_a_unit(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "30 minutes", "-1m", "0", "nan", "infh"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="write it as 90s, 30m or 1.5h"):
+        load_train_config(overrides=[("time_limit", text)])
