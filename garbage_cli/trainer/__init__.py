@@ -35,7 +35,7 @@ from garbage_cli.runs import (
 from garbage_cli.trainer.artefacts import Logs, write_environment, write_first_batch, write_results
 from garbage_cli.trainer.evaluating import Score, evaluate
 from garbage_cli.trainer.learning import Learner
-from garbage_cli.trainer.processes import Processes, join
+from garbage_cli.trainer.processes import Processes, given_device, join
 from garbage_cli.trainer.schedule import learning_rate
 from garbage_cli.trainer.starting import check_input, load_weights
 from garbage_cli.trainer.tuning import Material, compute_features, material, settled
@@ -85,7 +85,7 @@ def train(
     if not dataset.val:
         raise DatasetError(f"{dataset.root} has no validation photo; see: garbage check {dataset.root}")
     processes = join()
-    device = choose_device(config.device)
+    device = choose_device(config.device) if processes.world == 1 else given_device(config.device)
     config = settled(config, device, photos=len(dataset.train))
     record = resumable(run, config, dataset) if resume else None
     processes.wait()
@@ -128,7 +128,7 @@ def _begin(
     paddle("training").seed(config.seed)
     class_count = len(dataset.labels)
     network, multipliers_used = build(config.model.name, class_count=class_count, lr_mult=config.model.lr_mult)
-    fit = (yield from load_weights(network, config, class_count)) if record is None else None
+    fit = (yield from _pretrained(network, config, class_count, processes)) if record is None else None
     check_input(network, config)
     if device == "cpu":
         use_products(network)
@@ -158,6 +158,18 @@ def _begin(
         progress = _restore(job, record)
     yield _started(job, progress, device=device, fit=fit, multipliers_used=multipliers_used, moved=moved)
     return job, progress
+
+
+def _pretrained(
+    network: Any, config: TrainConfig, class_count: int, processes: Processes
+) -> Generator[Report, None, Fit | None]:
+    """Load the weights; the first process fetches them while the others wait."""
+    if not processes.first:
+        processes.wait()
+    fit = yield from load_weights(network, config, class_count)
+    if processes.first:
+        processes.wait()
+    return fit
 
 
 def _started(
@@ -274,7 +286,7 @@ def _step(job: _Job, progress: Progress, batch: Batch) -> tuple[float, int, int,
     done = (progress.epoch - 1) * job.steps + progress.step
     rate = learning_rate(job.config, step=done, steps=job.steps)
     loss, correct, seen = 0.0, 0, 0
-    if len(batch) > 1:  # batch norm needs two
+    if job.processes.sum([len(batch)])[0] > 1:  # batch norm needs two
         seed = _step_seed(job.config.seed, progress.epoch, progress.step, job.processes.rank)
         try:
             loss, correct = job.learner.learn(batch, rate=rate, seed=seed)

@@ -6,6 +6,7 @@ Knows Paddle's losses, optimisers and mixed precision. Does not know photos, epo
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from garbage_cli.batches import Batch
 from garbage_cli.config import TrainConfig
 from garbage_cli.errors import ConfigError
 from garbage_cli.trainer.processes import Processes
+from garbage_cli.trainer.synchronised import Synchronised
 from garbage_cli.vendor import paddle
 
 Forward = Callable[[Any], Any]
@@ -39,6 +41,7 @@ class Learner:
         self._forward = forward
         self._parameters = parameters
         self._processes = processes
+        self._batch_norm = Synchronised(network, processes)
         self._weights = _class_weights(config, class_counts)
         self._level = config.amp.level if config.amp.level != "none" else "O0"
         self._dtype = _half(config)
@@ -61,8 +64,18 @@ class Learner:
     def learn(self, batch: Batch, *, rate: float, seed: int) -> tuple[float, int]:
         """Add a batch's gradients; return the sum of its losses and how many it had right.
 
-        Raises ConfigError if the network's outputs are no numbers any more.
+        A process whose part of the batch is empty takes part all the same: the others wait for it in every batch norm.
+        Raises ConfigError, in all processes, if the network's outputs are no numbers any more.
         """
+        if not len(batch):
+            empty = np.zeros((1, *batch.inputs.shape[1:]), np.float32)
+            with self._batch_norm.absent():
+                self._learn(replace(batch, inputs=empty, class_ids=np.zeros(1, np.int64)), rate, seed, counts=False)
+            return 0.0, 0
+        self._pending += len(batch)
+        return self._learn(batch, rate, seed, counts=True)
+
+    def _learn(self, batch: Batch, rate: float, seed: int, *, counts: bool) -> tuple[float, int]:
         module = paddle("training")
         self.optimizer.set_lr(rate)
         module.seed(seed)
@@ -74,12 +87,12 @@ class Learner:
         losses = self._losses(logits, batch)
         value = float(losses.sum())
         # Paddle's CPU kernels turn NaN logits into a finite loss, so the loss alone tells nothing
-        if not math.isfinite(value) or not bool(module.isfinite(logits).all()):
+        sick = not math.isfinite(value) or not bool(module.isfinite(logits).all())
+        if self._processes.sum([sick])[0]:
             raise ConfigError(
                 f"the network's outputs are no numbers any more; try a lower --learning-rate (it was {rate:g})"
             )
-        self._scaler.scale(losses.sum() / self._usual).backward()
-        self._pending += len(batch)
+        self._scaler.scale(losses.sum() * float(counts) / self._usual).backward()
         return value, int((logits.argmax(axis=1) == classes).sum())
 
     @property

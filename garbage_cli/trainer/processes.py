@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from garbage_cli.errors import ConfigError
 from garbage_cli.vendor import paddle
 
 
@@ -37,17 +38,18 @@ class Processes:
         return np.asarray(tensor.numpy())
 
     def sum_gradients(self, parameters: Sequence[Any]) -> None:
-        """Give every process the sum of all processes' gradients; one that has none counts as zeros."""
+        """Give every process the sum of all processes' gradients; where one has none, that counts as zeros."""
         if self.world == 1:
             return
         module = paddle("training")
         gradients = [module.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        flat = module.concat([gradient.astype("float32").flatten() for gradient in gradients])
+        there = module.to_tensor([float(p.grad is not None) for p in parameters])
+        flat = module.concat([there, *(gradient.astype("float32").flatten() for gradient in gradients)])
         module.distributed.all_reduce(flat)
-        start = 0
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        anywhere, start = flat[: len(parameters)].numpy(), len(parameters)
+        for parameter, gradient, count in zip(parameters, gradients, anywhere, strict=True):
             piece = flat[start : start + gradient.size].reshape(gradient.shape).astype(gradient.dtype)
-            parameter.grad = piece
+            parameter.grad = piece if count else None
             start += gradient.size
 
     def same_start(self, tensors: Sequence[Any]) -> None:
@@ -59,6 +61,19 @@ class Processes:
     def wait(self) -> None:
         """Go on when all are here."""
         self.sum([0.0])
+
+
+def is_first() -> bool:
+    """Return whether this process is the one that writes and speaks, by what the launcher says; needs no Paddle."""
+    return os.environ.get("PADDLE_TRAINER_ID", "0") == "0"
+
+
+def given_device(choice: str) -> str:
+    """Return the device that the launcher gave this process; raise ConfigError if it is of another kind than chosen."""
+    given = str(paddle("training").get_device())
+    if choice != "auto" and choice.partition(":")[0] != given.partition(":")[0]:
+        raise ConfigError(f"device is {choice}, but the launcher gave this process {given}; leave --device out")
+    return given
 
 
 def join() -> Processes:

@@ -112,13 +112,13 @@ def material(network: Any, config: TrainConfig, dataset: Dataset, processes: Pro
 
 
 def compute_features(made: Material, *, folder: Path, stop: Callable[[], bool]) -> Generator[Report, None, bool]:
-    """Compute what the frozen part makes of the photos, one process after the other; return whether all is done."""
+    """Compute what the frozen part makes of the photos, each process a share of it; return whether all is done."""
     if made.cut is None:
         return True
-    done = 1.0
-    for rank in range(made.processes.world):
-        if rank == made.processes.rank:
-            made.features = yield from compute(made.cut, made.config, made.dataset, folder=folder, stop=stop)
-            done = float(made.features is not None)
-        made.processes.wait()
-    return bool(made.processes.sum([done])[0] == made.processes.world)
+    rank, world = made.processes.rank, made.processes.world
+    share = replace(made.dataset, train=made.dataset.train[rank::world], val=made.dataset.val[rank::world])
+    for part in (share, made.dataset) if world > 1 else (made.dataset,):  # all of it is there by the second time
+        made.features = yield from compute(made.cut, made.config, part, folder=folder, stop=stop)
+        if made.processes.sum([made.features is None])[0]:
+            return False
+    return True
