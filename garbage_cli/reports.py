@@ -101,10 +101,12 @@ class Interrupted:
     run: Path
     epoch: int
     step: int
+    best: EpochReport | None
+    """The best epoch so far, if one is done."""
+    seconds: float
+    """Of the epochs that are done."""
     time_is_up: bool = False
     """Whether the time limit stopped it."""
-    best_epoch: int | None = None
-    best_top1: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +114,9 @@ class Finished:
     """All epochs are done, or there was none better for as many as `patience` says."""
 
     run: Path
-    best_epoch: int
-    best_top1: float
-    best_macro_f1: float
+    best: EpochReport
     seconds: float
+    """Of all epochs."""
     stopped_early: bool = False
 
 

@@ -107,6 +107,7 @@ def _introduction(started: Started) -> Iterator[str]:
         yield f"the earlier run is now {started.moved}"
     if started.fit:
         head = f"; the head starts afresh with {len(data.labels)} classes" if started.fit.replaced else ""
+        head += f"; the names' {started.fit.prefix!r} was left out" if started.fit.prefix else ""
         yield f"weights {config.model.pretrained}: {started.fit.loaded} of {started.fit.total} tensors{head}"
     if config.tune != "full":
         yield f"trained: {started.tuned}; the rest is computed once for {_views(config)} views of each photo"
@@ -123,10 +124,11 @@ def _views(config: TrainConfig) -> int:
 
 
 def show(last: Finished | Interrupted, *, json: bool) -> bool:
-    """Print where the best weights are and how good they are. Return whether training is done."""
+    """Print where the best weights are and how good they are. Return False if it was stopped by hand."""
     if isinstance(last, Interrupted):
         why = "the time is up; " if last.time_is_up else ""
         say(f"{why}saved at epoch {last.epoch}, step {last.step}; go on with the same command and --resume")
+    if isinstance(last, Interrupted) and not last.time_is_up:
         return False
     if json:
         print_json(_as_json(last))
@@ -135,22 +137,27 @@ def show(last: Finished | Interrupted, *, json: bool) -> bool:
     return True
 
 
-def _show_table(finished: Finished) -> None:
+def _show_table(last: Finished | Interrupted) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
-    early = " (stopped early: none better since)" if finished.stopped_early else ""
-    table.add_row("best epoch", f"{finished.best_epoch}{early}")
-    table.add_row("validation top-1", Text(percent(finished.best_top1), "bold"))
-    table.add_row("macro F1", percent(finished.best_macro_f1))
-    table.add_row("time", duration(finished.seconds))
-    table.add_row("run folder", str(finished.run))
+    if (best := last.best) is None:
+        table.add_row("best epoch", "none yet: the first one was not finished")
+    else:
+        early = isinstance(last, Finished) and last.stopped_early
+        table.add_row("best epoch", f"{best.epoch}{' (stopped early: none better since)' if early else ''}")
+        table.add_row("validation top-1", Text(percent(best.val_top1), "bold"))
+        table.add_row("macro F1", percent(best.val_macro_f1))
+    table.add_row("time", duration(last.seconds))
+    table.add_row("run folder", str(last.run))
     out.print(table)
 
 
-def _as_json(finished: Finished) -> dict[str, Any]:
+def _as_json(last: Finished | Interrupted) -> dict[str, Any]:
+    best = last.best
     return {
-        "run": str(finished.run),
-        "best_epoch": finished.best_epoch,
-        "val_top1": finished.best_top1,
-        "val_macro_f1": finished.best_macro_f1,
-        "seconds": round(finished.seconds, 1),
+        "run": str(last.run),
+        "finished": isinstance(last, Finished),
+        "best_epoch": best.epoch if best else None,
+        "val_top1": best.val_top1 if best else None,
+        "val_macro_f1": best.val_macro_f1 if best else None,
+        "seconds": round(last.seconds, 1),
     }

@@ -227,15 +227,8 @@ def _asked(job: _Job) -> bool:
 
 
 def _interrupted(job: _Job, progress: Progress) -> Interrupted:
-    best = progress.best
-    return Interrupted(
-        job.run,
-        progress.epoch,
-        progress.step,
-        time_is_up=not job.stop(),
-        best_epoch=best.epoch if best else None,
-        best_top1=best.val_top1 if best else None,
-    )
+    seconds = sum(report.seconds for report in progress.history)
+    return Interrupted(job.run, progress.epoch, progress.step, progress.best, seconds, time_is_up=not job.stop())
 
 
 def _epochs(job: _Job, progress: Progress) -> Iterator[Report]:
@@ -255,7 +248,7 @@ def _epochs(job: _Job, progress: Progress) -> Iterator[Report]:
     if best := progress.best:
         seconds = sum(report.seconds for report in progress.history)
         early = progress.epoch <= job.config.epochs
-        yield Finished(job.run, best.epoch, best.val_top1, best.val_macro_f1, seconds, early)
+        yield Finished(job.run, best, seconds, early)
 
 
 def _no_longer_better(job: _Job, progress: Progress) -> bool:
