@@ -62,6 +62,8 @@ class _Job:
     deadline: float
     """By `time.monotonic`; infinite where there is no limit."""
     named: set[Path] = field(default_factory=set)
+    drawn: float = 0.0
+    """When the curves were last drawn, by `time.monotonic`."""
 
 
 def train(
@@ -243,12 +245,21 @@ def _epochs(job: _Job, progress: Progress) -> Iterator[Report]:
         _save(job, progress)
         if job.processes.first:
             job.logs.epoch(report)
-            write_results(job.run, progress.history)
+            _draw_results(job, progress, rarely=True)
         yield report
     if best := progress.best:
+        _draw_results(job, progress)
         seconds = sum(report.seconds for report in progress.history)
         early = progress.epoch <= job.config.epochs
         yield Finished(job.run, best, seconds, early)
+
+
+def _draw_results(job: _Job, progress: Progress, *, rarely: bool = False) -> None:
+    """Draw the curves; rarely: not more often than every ten seconds, since epochs over features take less than one."""
+    now = time.monotonic()
+    if job.processes.first and not (rarely and now - job.drawn < 10):
+        write_results(job.run, progress.history)
+        job.drawn = now
 
 
 def _no_longer_better(job: _Job, progress: Progress) -> bool:
