@@ -3,6 +3,7 @@
 Knows the shapes and ranges of settings. Does not know who uses them.
 """
 
+import copy
 import dataclasses
 import difflib
 import math
@@ -264,12 +265,22 @@ DEFAULT_CONFIG = "resnet50_vd_ssld_random_erasing"
 
 def load_train_config(source: str = DEFAULT_CONFIG, overrides: Iterable[tuple[str, object]] = ()) -> TrainConfig:
     """Read a config by name (see `config_names`) or from a YAML file, then set dotted keys: `("model.name", "ViT")`."""
-    tree = _read_yaml(_locate(source))
-    config = parse_train_config(tree, where=source)
+    return with_overrides(read_tree(source), overrides, where=source)
+
+
+def read_tree(source: str) -> dict[str, Any]:
+    """Read the nested values of a config by name or from a YAML file, whatever its keys are."""
+    return _read_yaml(_locate(source))
+
+
+def with_overrides(tree: Mapping[str, Any], overrides: Iterable[tuple[str, object]], *, where: str) -> TrainConfig:
+    """Check nested values, then set dotted keys and check again, so that an error says which of the two is wrong."""
+    config = parse_train_config(tree, where=where)
     changes = list(overrides)
+    changed = copy.deepcopy(dict(tree))
     for key, value in changes:
-        _set(tree, key, value)
-    return parse_train_config(tree, where="the options") if changes else config
+        _set(changed, key, value)
+    return parse_train_config(changed, where="the options") if changes else config
 
 
 def parse_train_config(tree: Mapping[str, Any], *, where: str) -> TrainConfig:
@@ -340,8 +351,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: text that is no UTF-8, a date that is none
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is not a config: it nests too deep") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds {type(tree).__name__}, not KEY: VALUE lines")
     return tree

@@ -94,13 +94,18 @@ def check(
 
 
 def load(data: Path) -> "Dataset":
-    """Read a data set; say what should be known of how it was read; write a split down that had to be made."""
-    from garbage_cli.console.terminal import say
+    """Read the data set in a folder, and tell of it."""
     from garbage_cli.dataset import Dataset
+
+    return tell(Dataset.load(data))
+
+
+def tell(dataset: "Dataset") -> "Dataset":
+    """Say what should be known of how a data set was read; write a split down that had to be made."""
+    from garbage_cli.console.terminal import say
     from garbage_cli.images import mute_warnings
 
     mute_warnings()
-    dataset = Dataset.load(data)
     for note in (*dataset.notes, dataset.write_split()):
         if note:
             say(note)

@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from garbage_cli.cli.app import Json, app
-from garbage_cli.cli.data import load
+from garbage_cli.cli.data import load, tell
 
 if TYPE_CHECKING:
-    from garbage_cli.config import TrainConfig
     from garbage_cli.dataset import Dataset
+    from garbage_cli.recipes import Recipe
+
+OUTPUT = Path("output")
 
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="The data set's folder.")] = Path("data"),
+    data: Annotated[Path | None, typer.Argument(help="The data set's folder.", show_default="data")] = None,
     epochs: Annotated[int | None, typer.Option(help="Times through the photos.", show_default="60")] = None,
     config: Annotated[
         str | None,
-        typer.Option(help="A ready recipe's name, or a YAML file.", show_default="the source document's"),
+        typer.Option(
+            help="A ready recipe's name, or a YAML file, PaddleClas's own too.", show_default="the source document's"
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="A PaddleClas network.", show_default="ResNet50_vd")] = None,
     pretrained: Annotated[
@@ -44,9 +48,10 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of all that is drawn at random.", show_default="42")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, gpu or gpu:N.", show_default="auto")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Where run folders go; this one is OUT/<network>.")] = Path(
-        "output"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where run folders go; this one is OUT/<network>.", show_default="output"),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on exactly where the run in OUT stopped.")] = False,
     set_: Annotated[
         list[str] | None,
@@ -61,9 +66,11 @@ def train(
     \b
     garbage train --epochs 60
     garbage train --model MobileNetV2 --pretrained weights.pdparams --epochs 3
+    garbage train --config ResNet50_vd.yaml
     """
     from garbage_cli import trainer as room
     from garbage_cli.config import parse_override
+    from garbage_cli.console import recipes as account
     from garbage_cli.console import training as view
     from garbage_cli.vendor import require
 
@@ -76,11 +83,13 @@ def train(
     }  # fmt: skip
     overrides: list[tuple[str, object]] = [(key, value) for key, value in options.items() if value is not None]
     overrides += [parse_override(text) for text in set_ or []]
-    settings = _train_settings(config, overrides, out=out, resume=resume)
+    recipe = _recipe(config, overrides, out=out, resume=resume)
     require("training", module="paddle", package="paddlepaddle", extra="train")
-    dataset = _checked(load(data))
+    account.show(recipe, data=data)
+    _require_gpu(recipe)
+    dataset = _checked(_dataset(data, recipe))
     with _stop_on_signal() as stop:
-        reports = room.train(settings, dataset, output=out, resume=resume, stop=stop)
+        reports = room.train(recipe.config, dataset, output=out or recipe.output or OUTPUT, resume=resume, stop=stop)
         last = view.Watch().draw(reports)
     if not view.show(last, json=json):
         raise typer.Exit(130)
@@ -96,17 +105,36 @@ def _checked(dataset: "Dataset") -> "Dataset":
     return checked.usable_part()
 
 
-def _train_settings(
-    config: str | None, overrides: list[tuple[str, object]], *, out: Path, resume: bool
-) -> "TrainConfig":
+def _recipe(config: str | None, overrides: list[tuple[str, object]], *, out: Path | None, resume: bool) -> "Recipe":
     """The recipe with the options on top; a --resume that names no recipe or network goes on with the latest run's."""
     from garbage_cli.bundle import latest_run
-    from garbage_cli.config import DEFAULT_CONFIG, load_train_config
+    from garbage_cli.config import DEFAULT_CONFIG
+    from garbage_cli.recipes import read_recipe
     from garbage_cli.runs import CONFIG_FILE
 
     if resume and config is None and "model.name" not in dict(overrides):
-        return load_train_config(str(latest_run(out) / CONFIG_FILE), overrides)
-    return load_train_config(config or DEFAULT_CONFIG, overrides)
+        return read_recipe(str(latest_run(out or OUTPUT) / CONFIG_FILE), overrides)
+    return read_recipe(config or DEFAULT_CONFIG, overrides)
+
+
+def _require_gpu(recipe: "Recipe") -> None:
+    """Say at once that there is no GPU, where the file or an option asks for one: a check may take minutes."""
+    from garbage_cli.errors import ConfigError
+    from garbage_cli.vendor import choose_device
+
+    device = recipe.config.device
+    try:
+        if device.startswith("gpu"):
+            choose_device(device)
+    except ConfigError as error:
+        by_theirs = recipe.theirs and recipe.theirs.settings.get("device") == device
+        raise ConfigError(f"{recipe.source}: {error}" if by_theirs else str(error)) from None
+
+
+def _dataset(data: Path | None, recipe: "Recipe") -> "Dataset":
+    """The named folder's, else what the recipe names, else that of data/."""
+    named = recipe.dataset() if data is None else None
+    return tell(named) if named else load(data or Path("data"))
 
 
 @contextmanager
@@ -149,5 +177,5 @@ def export(
     from garbage_cli.bundle import Checkpoint, latest_run
     from garbage_cli.console import exporting as view
 
-    source = Checkpoint.load(checkpoint or latest_run(Path("output")))
+    source = Checkpoint.load(checkpoint or latest_run(OUTPUT))
     view.show(view.watch(room.export(source, out=out)), json=json)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from garbage_cli.dataset import cleaned
 from garbage_cli.dataset.layouts import Found, Layout, read
+from garbage_cli.dataset.named import read_named
 from garbage_cli.dataset.sample import SPLITS, Problem, ProblemKind, Sample, Split
 from garbage_cli.dataset.splits import SEED, SHARE, SPLIT_FILE, list_bytes, name_in, read_list_bytes, set_aside
 from garbage_cli.dataset.text import is_file, read_text
@@ -50,12 +51,32 @@ class Dataset:
         A list line that can't be used becomes a Problem. Raises DatasetError for what leaves nothing to use: no known
         layout, classes without names, lists that hold no photo.
         """
-        found = read(folder)
-        dataset = _cleaned(_with_validation(_as_found(found)))
-        if not dataset.train:
-            first = f": {p.where}: {p.path!r}: {p.reason}" if (p := next(iter(found.problems), None)) else ""
-            raise DatasetError(f"{found.root} has no training photo that can be used{first}")
-        return dataset
+        return _whole(read(folder))
+
+    @classmethod
+    def from_lists(
+        cls,
+        root: Path,
+        *,
+        train: Path,
+        val: Path | None = None,
+        val_root: Path | None = None,
+        labels: Path | None = None,
+        class_count: int | None = None,
+        total_images: int | None = None,
+    ) -> "Dataset":
+        """Read the data set that these lists hold: lines of `PATH CLASS_NUMBER`, from `root` or `val_root`.
+
+        The classes are named by `labels`, else by a label or rule file in or above `root` or beside the list, else by
+        their numbers. Where two sources differ, such as `class_count` and the names, `notes` say which one counts.
+        Without a list of validation photos some are set aside. Raises DatasetError for lists and folders that are not
+        there, for two roots that lie apart, and for a list without a photo that can be used.
+        """
+        found = read_named(
+            root, train=train, val=val, val_root=val_root or root, labels=labels, class_count=class_count,
+            total_images=total_images,
+        )  # fmt: skip
+        return _whole(found)
 
     def split(self, split: Split) -> tuple[Sample, ...]:
         """Return the samples of one split."""
@@ -106,11 +127,21 @@ class Dataset:
         return f"{said}, written to {path}"
 
 
+def _whole(found: Found) -> Dataset:
+    """What was found, with validation photos, by its cleaned lists; DatasetError if nothing is left to train on."""
+    dataset = _with_fingerprint(_with_validation(_as_found(found)))
+    dataset = _cleaned(dataset) if found.may_be_cleaned else dataset
+    if not dataset.train:
+        first = f": {p.where}: {p.path!r}: {p.reason}" if (p := next(iter(found.problems), None)) else ""
+        raise DatasetError(f"{found.root} has no training photo that can be used{first}")
+    return dataset
+
+
 def _as_found(found: Found) -> Dataset:
     splits = found.splits
     return Dataset(
         found.root, found.labels, splits["train"], splits["val"], splits["test"], layout=found.layout,
-        problems=found.problems, lists=tuple(found.lists.items()),
+        problems=found.problems, lists=tuple(found.lists.items()), notes=found.notes,
     )  # fmt: skip
 
 
@@ -142,11 +173,13 @@ def _listed_in(split: Split) -> tuple[Split, ...]:
     return ("train", "val") if split == "train" else (split,) if split == "test" else ()
 
 
+def _with_fingerprint(found: Dataset) -> Dataset:
+    texts = hashlib.sha256(repr(found.labels.texts).encode()).hexdigest()
+    return replace(found, found=f"{found.fingerprint()} {texts}")
+
+
 def _cleaned(found: Dataset) -> Dataset:
     """The same by its cleaned lists, if there are any and they are of what was found."""
-    found = replace(
-        found, found=f"{found.fingerprint()} {hashlib.sha256(repr(found.labels.texts).encode()).hexdigest()}"
-    )
     clean = cleaned.read(found.root, {split: found.split(split) for split in SPLITS}, fingerprint=found.found)
     if clean is None:
         return found

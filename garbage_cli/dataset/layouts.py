@@ -16,7 +16,15 @@ from garbage_cli.errors import DatasetError
 from garbage_cli.images import SUFFIXES, find
 from garbage_cli.labels import BINS, Label, Labels
 
-Layout = Literal["AI Studio lists", "PaddleX lists", "class folders", "train and val folders", "photos with texts"]
+Layout = Literal[
+    "AI Studio lists",
+    "PaddleX lists",
+    "PaddleClas lists",
+    "class folders",
+    "train and val folders",
+    "photos with texts",
+]
+"""All but PaddleClas lists, which a training file names, are told apart by what is there."""
 
 LIST_FILES: dict[Split, tuple[str, ...]] = {
     "train": ("train.txt", "train_list.txt"),
@@ -47,6 +55,10 @@ class Found:
     problems: tuple[Problem, ...]
     lists: dict[Split, str]
     """The names of the list files, where there are any."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how it was read."""
+    may_be_cleaned: bool = True
+    """Whether cleaned lists in the folder can be of this."""
 
 
 def read(folder: Path) -> Found:
@@ -76,7 +88,7 @@ def read(folder: Path) -> Found:
 
 
 def _reader(root: Path) -> Callable[[Path], Found] | None:
-    if _list_file(root, "train"):
+    if list_file(root, "train"):
         return _read_lists
     if _split_folder(root, "train") and class_folders(_split_folder(root, "train") or root):
         return _read_split_folders
@@ -98,7 +110,8 @@ def subfolders(folder: Path) -> list[Path]:
 # ---- lists: AI Studio's and PaddleX's
 
 
-def _list_file(root: Path, split: Split) -> Path | None:
+def list_file(root: Path, split: Split) -> Path | None:
+    """Return the list of a split that lies in a folder under one of the known names."""
     return next((root / name for name in LIST_FILES[split] if is_file(root / name)), None)
 
 
@@ -112,19 +125,19 @@ def _read_lists(root: Path) -> Found:
     layout: Layout = "PaddleX lists" if source.name in ("label.txt", "label_list.txt") else "AI Studio lists"
     read = {split: tuple(_list(root, split, labels)) for split in SPLITS}
     if not read["train"]:
-        raise DatasetError(f"{_list_file(root, 'train')} lists no photo")
+        raise DatasetError(f"{list_file(root, 'train')} lists no photo")
     return _found(layout, root, labels, read)
 
 
 def _list(root: Path, split: Split, labels: Labels) -> Iterator[Line]:
-    path = _list_file(root, split)
+    path = list_file(root, split)
     return read_list(path, root, labels, split) if path else iter(())
 
 
 def _found(layout: Layout, root: Path, labels: Labels, read: dict[Split, tuple[Line, ...]]) -> Found:
     splits = {split: tuple(line for line in all_ if isinstance(line, Sample)) for split, all_ in read.items()}
     problems = tuple(line for all_ in read.values() for line in all_ if isinstance(line, Problem))
-    lists = {split: path.name for split in SPLITS if layout in LISTS and (path := _list_file(root, split))}
+    lists = {split: path.name for split in SPLITS if layout in LISTS and (path := list_file(root, split))}
     return Found(layout, root, labels, splits, problems, lists)
 
 

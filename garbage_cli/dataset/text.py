@@ -54,11 +54,16 @@ def read_labels(*folders: Path) -> tuple[Labels, Path] | None:
     for folder in folders:
         for name in (RULE_FILE, *LABEL_FILES):
             if (path := folder / name).is_file():
-                try:
-                    return (Labels.from_rule(_rule(path)) if name == RULE_FILE else _label_list(path)), path
-                except DatasetError as error:
-                    raise DatasetError(f"{path}: {error}") from None
+                return read_label_file(path), path
     return None
+
+
+def read_label_file(path: Path) -> Labels:
+    """Read the classes from a rule file (.json) or a label file. Raises DatasetError that names it."""
+    try:
+        return Labels.from_rule(_rule(path)) if path.suffix == ".json" else _label_list(path)
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from None
 
 
 def _rule(path: Path) -> dict[str, str]:
@@ -102,6 +107,13 @@ def read_list(path: Path, root: Path, labels: Labels, split: Split) -> Iterator[
             yield Problem("bad-line", split, where, line, "not of the form PATH CLASS_NUMBER")
         else:
             yield locate(entry[0], entry[1], root, labels, split=split, where=where, line=number)
+
+
+def class_numbers(path: Path) -> Iterator[int]:
+    """Yield the class of each line of a list that is of the known form."""
+    for _, line in lines(path):
+        if entry := _entry(line):
+            yield entry[1]
 
 
 def _entry(line: str) -> tuple[str, int] | None:
