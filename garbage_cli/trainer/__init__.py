@@ -238,6 +238,8 @@ def _epochs(job: _Job, progress: Progress) -> Iterator[Report]:
         progress, stopped = yield from _steps(job, progress)
         if stopped:
             _save(job, progress)
+            if progress.history:
+                _draw_results(job, progress)
             yield _interrupted(job, progress)
             return
         report = yield from _close_epoch(job, progress)
