@@ -5,12 +5,13 @@ import shutil
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from garbage_cli.dataset import SPLITS, Dataset
+from garbage_cli.dataset import SPLITS, Dataset, cleaned
 from garbage_cli.errors import DatasetError
 
 RULE = {"0": "可回收物/易拉罐", "1": "有害垃圾/干电池", "2": "厨余垃圾/鱼骨"}
@@ -352,3 +353,140 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "garbage_classify_rule.json").unlink()
     with pytest.raises(DatasetError, match="the classes have no names"):
         Dataset.load(tmp_path)
+
+
+# ---- lists that someone names
+
+
+def photos_in(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root
+
+
+def named(folder: Path, **options: object) -> Dataset:
+    """Photos in folder/images, lists of other names than we know in folder/lists."""
+    photos_in(folder / "images", *(f"{i}.jpg" for i in range(8)))
+    (folder / "lists").mkdir(exist_ok=True)
+    (folder / "lists" / "a.txt").write_text("".join(f"{i}.jpg {i % 2}\n" for i in range(6)))
+    (folder / "lists" / "b.txt").write_text("6.jpg\t0\n7.jpg 1\n")
+    (folder / "lists" / "names.txt").write_text("0 can\n1 fish bone\n")
+    values: dict[str, Any] = {"train": folder / "lists" / "a.txt", "val": folder / "lists" / "b.txt", **options}
+    return Dataset.from_lists(folder / "images", **values)
+
+
+def test_named_lists_are_read_from_a_root_that_is_elsewhere(tmp_path: Path) -> None:
+    found = named(tmp_path, labels=tmp_path / "lists" / "names.txt", class_count=2, total_images=6)
+    assert (found.root, found.layout, found.notes) == (tmp_path / "images", "PaddleClas lists", ())
+    assert ([s.path.name for s in found.val], len(found.train)) == (["6.jpg", "7.jpg"], 6)
+    assert found.labels.texts == ("can", "fish bone")
+    assert found.where("val", found.val[1]) == "b.txt, line 2"
+
+
+def test_without_a_validation_list_some_are_set_aside_and_stay(tmp_path: Path) -> None:
+    first = named(tmp_path, val=None)
+    assert (first.split_made, len(first.train), len(first.val)) == (True, 4, 2)
+    assert "written to" in (first.write_split() or "")
+    assert named(tmp_path, val=None).val == first.val
+
+
+@pytest.mark.parametrize("place", ["images/labels.txt", "labels.txt", "lists/labels.txt"])
+def test_names_of_classes_are_looked_for_beside_the_photos_above_them_and_beside_the_list(
+    tmp_path: Path, place: str
+) -> None:
+    photos_in(tmp_path, place)
+    (tmp_path / place).write_text("can\nfish bone\n")
+    assert named(tmp_path).labels.texts == ("can", "fish bone")
+
+
+def test_without_names_the_numbers_are_names(tmp_path: Path) -> None:
+    assert named(tmp_path).labels.texts == ("0", "1")
+    found = named(tmp_path, class_count=3)
+    assert found.labels.texts == ("0", "1", "2")
+    assert "called 0 … 2" in found.notes[0]
+
+
+def test_a_slip_in_a_class_number_does_not_make_a_million_classes(tmp_path: Path) -> None:
+    named(tmp_path)
+    (tmp_path / "lists" / "slip.txt").write_text("0.jpg 0\n1.jpg 1\n2.jpg 100000000\n")
+    found = named(tmp_path, train=tmp_path / "lists" / "slip.txt")
+    assert (len(found.labels), [problem.kind for problem in found.problems]) == (2, ["unnamed-class"])
+
+
+@pytest.mark.parametrize("count", [0, -1, 10**9])
+def test_a_class_count_that_cannot_be_is_named(tmp_path: Path, count: int) -> None:
+    with pytest.raises(DatasetError, match=f"has {count} classes; it must be 1 to 100,000"):
+        named(tmp_path, class_count=count)
+
+
+def test_a_class_count_that_differs_from_the_names_is_told(tmp_path: Path) -> None:
+    names = tmp_path / "lists" / "names.txt"
+    more = named(tmp_path, labels=names, class_count=40)
+    assert (len(more.labels), more.notes) == (
+        2, (f"the training file has 40 classes, {names} names 2: the network gets 2",),
+    )  # fmt: skip
+    few = named(tmp_path, labels=names, class_count=1)
+    assert (few.labels.texts, {problem.kind for problem in few.problems}) == (("0",), {"unnamed-class"})
+    assert "names 2 classes, the training file has 1: it is not used" in few.notes[0]
+    (tmp_path / "images" / "labels.txt").write_text("can\nfish bone\nbox\n")
+    cut = named(tmp_path, class_count=2)
+    assert (cut.labels.texts, "the first 2 are taken" in cut.notes[0]) == (("can", "fish bone"), True)
+
+
+def test_a_file_of_names_that_is_no_use_is_told_and_done_without(tmp_path: Path) -> None:
+    gone = named(tmp_path, labels=tmp_path / "gone.txt")
+    assert (gone.labels.texts, gone.notes[0]) == (
+        ("0", "1"), f"no file {tmp_path / 'gone.txt'}: the names of the classes are looked for beside the lists",
+    )  # fmt: skip
+    (tmp_path / "bad.json").write_text("{")
+    assert "it is not used" in named(tmp_path, labels=tmp_path / "bad.json").notes[0]
+
+
+def test_another_number_of_training_photos_than_lines_is_told(tmp_path: Path) -> None:
+    found = named(tmp_path, class_count=2, labels=tmp_path / "lists" / "names.txt", total_images=11745)
+    assert "speaks of 11745 training photos" in found.notes[0]
+    assert "has 6 lines" in found.notes[0]
+
+
+def test_a_validation_root_beside_or_inside_the_other_will_do(tmp_path: Path) -> None:
+    photos_in(tmp_path / "others", "6.jpg", "7.jpg")
+    beside = named(tmp_path, val_root=tmp_path / "others")
+    assert (beside.root, [beside.name(s.path) for s in beside.val]) == (tmp_path, ["others/6.jpg", "others/7.jpg"])
+    photos_in(tmp_path / "images" / "val", "6.jpg", "7.jpg")
+    inside = named(tmp_path, val_root=tmp_path / "images" / "val")
+    assert (inside.root, inside.name(inside.val[0].path)) == (tmp_path / "images", "val/6.jpg")
+    photos_in(tmp_path / "far" / "away", "6.jpg", "7.jpg")
+    with pytest.raises(DatasetError, match="put one of them beside the other or inside it"):
+        named(tmp_path, val_root=tmp_path / "far" / "away")
+
+
+def test_lines_that_lead_out_of_the_root_are_never_opened(tmp_path: Path) -> None:
+    named(tmp_path)
+    (tmp_path / "lists" / "out.txt").write_text("0.jpg 0\n1.jpg 1\n../lists/a.txt 0\n/etc/passwd 1\n")
+    found = named(tmp_path, train=tmp_path / "lists" / "out.txt")
+    assert [problem.kind for problem in found.problems] == ["outside", "outside"]
+
+
+def test_lists_that_hold_nothing_or_nothing_of_use_are_named(tmp_path: Path) -> None:
+    named(tmp_path)
+    (tmp_path / "lists" / "empty.txt").write_text("\n")
+    with pytest.raises(DatasetError, match="no training photo"):
+        named(tmp_path, train=tmp_path / "lists" / "empty.txt")
+    (tmp_path / "lists" / "wrong.txt").write_text("gone.jpg 0\n")
+    with pytest.raises(DatasetError, match=r"wrong\.txt names no photo that can be used: wrong\.txt, line 1"):
+        named(tmp_path, val=tmp_path / "lists" / "wrong.txt")
+
+
+def test_cleaned_lists_count_where_the_named_lists_are_the_folders_own(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", train="./0/a.jpg 0\n./1/b b.jpg 1\n")
+    (root / "test.txt").write_text("./0/a.jpg 0\n")
+    asked = {"train": root / "train.txt", "val": root / "validate.txt"}
+    plain = Dataset.load(root)
+    assert Dataset.from_lists(root, **asked).found == plain.found
+    splits = {"train": plain.train[:1], "val": plain.val, "test": plain.test}
+    cleaned.write(root, splits, left_out=[], fingerprint=plain.found)
+    assert len(Dataset.from_lists(root, **asked).train) == 1
+    other = Dataset.from_lists(root, train=root / "train.txt")
+    assert len(other.train) + len(other.val) == 2
+    assert "are of other lists or classes than the training file's: not used" in other.notes[0]

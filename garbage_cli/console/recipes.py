@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from garbage_cli.console.terminal import count, say
+from garbage_cli.console.terminal import say
 from garbage_cli.paddleclas import Translation
 from garbage_cli.recipes import Recipe, harmless
 
@@ -19,9 +19,9 @@ def show(recipe: Recipe, *, data: Path | None) -> None:
 
 def _show_keys(source: str, theirs: Translation) -> None:
     total = len(theirs.used) + len(theirs.unused)
-    say(f"{source} is a training file of PaddleClas: {len(theirs.used)} of its {count(total, 'key')} are used")
+    say(f"{source} is a training file of PaddleClas: {len(theirs.used)} of its {total} keys are used")
     for key in theirs.differing:
         say(f"not used, so training differs: {key}: {theirs.unused[key]}")
     if same := len(theirs.unused) - len(theirs.differing):
-        have = "has" if same == 1 else "have"
-        say(f"{count(same, 'other key')} {have} no meaning here: {', '.join(harmless(theirs))}")
+        others = "1 other key has" if same == 1 else f"{same} other keys have"
+        say(f"{others} no meaning here: {', '.join(harmless(theirs))}")
