@@ -289,11 +289,20 @@ def parse_train_config(tree: Mapping[str, Any], *, where: str) -> TrainConfig:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(TrainConfig).validate_python(dict(tree))
+        return TypeAdapter(TrainConfig).validate_python(_merged(to_tree(TrainConfig()), tree))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{where}: {key} is {first['input']!r}: {first['msg']}") from None
+
+
+def _merged(defaults: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree over the defaults, section by section: one key of `head` leaves the others as they are in `head`."""
+    merged = dict(defaults)
+    for key, value in tree.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return merged
 
 
 def to_tree(config: TrainConfig) -> dict[str, Any]:

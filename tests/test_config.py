@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,13 @@ def test_a_duration_is_a_number_and_a_unit(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="write it as 90s, 30m or 1.5h"):
         load_train_config(overrides=[("time_limit", text)])
+
+
+def test_one_key_of_a_section_leaves_the_others_as_they_are_there() -> None:
+    """The head's optimiser has other defaults than the whole network's."""
+    config = load_train_config(overrides=[("head.optimizer.learning_rate", 0.01)])
+    assert config.head == replace(
+        TrainConfig().head, optimizer=replace(TrainConfig().head.optimizer, learning_rate=0.01)
+    )
+    assert config.head.optimizer.name == "adamw"
+    assert config.last_stage == TrainConfig().last_stage
