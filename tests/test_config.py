@@ -115,7 +115,7 @@ def test_a_duration_is_a_number_and_a_unit(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "m", "30 minutes", "-1m", "0", "nan", "infh"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="write it as 90s, 30m or 1.5h"):
+    with pytest.raises(ConfigError, match=r"write it as 90s, 30m or 1\.5h"):
         load_train_config(overrides=[("time_limit", text)])
 
 
