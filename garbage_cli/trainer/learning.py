@@ -19,6 +19,8 @@ from garbage_cli.trainer.processes import Processes
 from garbage_cli.trainer.synchronised import Synchronised
 from garbage_cli.vendor import paddle
 
+MASTER = "master:"
+"""Before the name of a weight: its 32-bit copy."""
 Forward = Callable[[Any], Any]
 """A batch of inputs → the network's output."""
 
@@ -154,17 +156,25 @@ class Learner:
         return [(name, value.astype("float32")) for name, value in state if "float" in str(value.dtype)]
 
     def state(self) -> dict[str, Any]:
-        """Return what, with the weights and the average, is all that a step depends on."""
-        scaler = self._scaler.state_dict()
-        averaged = {"average_steps": np.array(self._averaged)} if self.average is not None else {}
-        return {**self.optimizer.state_dict(), **averaged, **({"scaler": scaler} if scaler else {})}
+        """Return what, with the weights and the average, is all that a step depends on.
+
+        Tensors, and dicts of plain values: `paddle.save` makes pairs of a name and an array of all tensors where there
+        is anything else, or a tensor one floor down.
+        """
+        state = dict(self.optimizer.state_dict())
+        masters = {f"{MASTER}{name}": value for name, value in state.pop("master_weights", {}).items()}
+        plain = {"scaler": self._scaler.state_dict(), "average": {"steps": self._averaged} if self._averaged else {}}
+        return {**state, **masters, **{name: values for name, values in plain.items() if values}}
 
     def load_state(self, state: Mapping[str, Any], average: Mapping[str, NDArray[Any]] | None) -> None:
         """Go on from what `state` and `average` returned."""
         state = dict(state)
-        self._averaged = int(state.pop("average_steps", 0))
+        self._averaged = int(state.pop("average", {}).get("steps", 0))
         if scaler := state.pop("scaler", None):
             self._scaler.load_state_dict(scaler)
+        masters = {name: state.pop(name) for name in [*state] if name.startswith(MASTER)}
+        if masters:
+            state["master_weights"] = {name.removeprefix(MASTER): value for name, value in masters.items()}
         if state:
             self.optimizer.set_state_dict(state)
         if average is not None:

@@ -30,8 +30,13 @@ PER_CORE = 8e9
 def settled(config: TrainConfig, device: str, *, photos: int) -> TrainConfig:
     """Return the config with `tune` decided, and the settings of a frozen part in place of the others.
 
-    `photos` of training decide with the number of cores whether a CPU can train the last stage in minutes.
+    `photos` of training decide with the number of cores whether a CPU can train the last stage in minutes. Raises
+    ConfigError for what can't be had on this device.
     """
+    if device == "cpu" and config.amp.level != "none":  # it warns, and computes in 32 bits
+        raise ConfigError(
+            f"amp.level is {config.amp.level}, but on a CPU Paddle has no mixed precision; set it to none"
+        )
     tune = _chosen(config, device, photos)
     if tune == "full":
         return replace(config, tune=tune)
