@@ -171,6 +171,8 @@ class FrozenConfig:
     epochs: int = 40
     batch_size: int = 64
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(crop_scale=(0.35, 1.0), erase=0.0))
+    """Milder than for the whole of a network: a few views have to show what a photo is of."""
 
     def __post_init__(self) -> None:
         _check_range("views", self.views, 1, 10_000)
@@ -221,7 +223,7 @@ class TrainConfig:
             optimizer=OptimizerConfig("adamw", learning_rate=0.003, weight_decay=0.01),
         )
     )
-    """In place of epochs, batch_size and optimizer where only the head is trained."""
+    """In place of epochs, batch_size, optimizer and augment where only the head is trained."""
     last_stage: FrozenConfig = field(
         default_factory=lambda: FrozenConfig(
             views=6,
@@ -230,7 +232,7 @@ class TrainConfig:
             optimizer=OptimizerConfig("momentum", learning_rate=0.03, weight_decay=1e-4, warmup_epochs=1),
         )
     )
-    """In place of epochs, batch_size and optimizer where the last stage and the head are trained."""
+    """In place of epochs, batch_size, optimizer and augment where the last stage and the head are trained."""
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 2), ("workers", 0), ("seed", 0), ("patience", 0)):

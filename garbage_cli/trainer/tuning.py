@@ -42,7 +42,7 @@ def settled(config: TrainConfig, device: str, *, photos: int) -> TrainConfig:
         return replace(config, tune=tune)
     frozen = frozen_config(replace(config, tune=tune))
     # a rectangle of another photo has no place in a vector
-    augment = replace(config.augment, cutmix=0.0) if tune == "head" else config.augment
+    augment = replace(frozen.augment, cutmix=0.0) if tune == "head" else frozen.augment
     return replace(
         config,
         tune=tune,
