@@ -211,8 +211,8 @@ def _restore(job: _Job, record: dict[str, Any]) -> Progress:
     try:
         load_exactly(network, read_weights(state / LATEST_WEIGHTS), source=state / LATEST_WEIGHTS)
         average = read_weights(state / AVERAGE) if (state / AVERAGE).is_file() else None
-        if (state / OPTIMIZER_STATE).is_file():  # there is none before the first step
-            job.learner.load_state(read_state(state / OPTIMIZER_STATE), average)
+        before = state / OPTIMIZER_STATE
+        job.learner.load_state(read_state(before) if before.is_file() else {}, average)  # no file before the first step
         if job.processes.first:
             publish(job.run, progress, state)
     except CheckpointError as error:

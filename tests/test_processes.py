@@ -1,0 +1,233 @@
+"""Two processes that train one network, against one process that trains it alone. They run on the CPU, over gloo."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from garbage_cli import zoo
+from garbage_cli.batches.picking import parts, picks
+from garbage_cli.config import TrainConfig, load_train_config, to_yaml
+from garbage_cli.dataset import Dataset, Sample
+from garbage_cli.reports import Finished
+from garbage_cli.trainer import train
+from garbage_cli.trainer.processes import Processes, is_first, join
+
+# Batch norm and depthwise convolutions; no dropout, for each process draws its own; no ReLU, for where one is at 0 the
+# last bit of a sum decides whether a gradient goes on, and gradients of the same photos in another order differ by 3 %.
+NETWORK = "ShuffleNetV2_swish"
+
+WORKER = """
+import json, os, pickle, shutil, sys, time
+from pathlib import Path
+from garbage_cli.config import load_train_config
+from garbage_cli.reports import StepReport
+from garbage_cli.trainer import learning, train
+main_output = learning.main_output
+rank, jobs = int(os.environ["PADDLE_TRAINER_ID"]), pickle.loads(Path(sys.argv[1]).read_bytes())
+for job in jobs:
+    steps, kinds, words = 0, [], None
+    learning.main_output = (lambda output: output * float("nan")) if job["sick"] == rank else main_output
+    def stop():
+        return rank == 1 and bool(job["stop"]) and steps >= job["stop"]
+    if job["copy_to"] and rank == 0:
+        shutil.copytree(job["output"], job["copy_to"], dirs_exist_ok=True)
+    job["output"] = job["copy_to"] or job["output"]
+    Path(job["output"]).mkdir(parents=True, exist_ok=True)
+    mark = Path(job["output"]) / f"rank{rank}.pid"
+    mark.write_text(str(os.getpid()))
+    try:
+        for report in train(load_train_config(job["config"]), job["data"], output=Path(job["output"]),
+                            resume=job["resume"], stop=stop):
+            kinds.append(type(report).__name__)
+            steps += isinstance(report, StepReport)
+            if job["die"] == [rank, steps]:
+                os.kill(os.getpid(), 9)
+    except Exception as error:
+        words = f"{type(error).__name__}: {error}"
+    mark.with_suffix(".json").write_text(json.dumps({"kinds": kinds, "error": words, "steps": steps}))
+"""
+
+
+def config(**overrides: object) -> TrainConfig:
+    settings = {
+        "epochs": 2,
+        "batch_size": 8,
+        "model.name": NETWORK,
+        "model.pretrained": "none",
+        "preprocess.resize_short": 64,
+        "preprocess.crop": 64,
+        "optimizer.learning_rate": 0.005,
+        **{key.replace("__", "."): value for key, value in overrides.items()},
+    }
+    return load_train_config(overrides=settings.items())
+
+
+def job(settings: TrainConfig, data: Dataset, output: Path, **more: Any) -> dict[str, Any]:
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "config.yml").write_text(to_yaml(settings))
+    common = {"config": str(output / "config.yml"), "data": data, "output": str(output)}
+    return {**common, "stop": 0, "die": None, "resume": False, "copy_to": "", "sick": None, **more}
+
+
+def together(jobs: list[dict[str, Any]], folder: Path, *, timeout: float = 200) -> subprocess.CompletedProcess[str]:
+    """Two processes do some jobs, one after the other."""
+    import pickle
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "worker.py").write_text(WORKER)
+    (folder / "jobs").write_bytes(pickle.dumps(jobs))
+    command = [
+        sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend", "gloo",
+        "--log_dir", str(folder / "logs"), str(folder / "worker.py"), str(folder / "jobs"),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def logs(folder: Path) -> str:
+    return "\n".join(path.read_text(errors="replace")[-3000:] for path in sorted((folder / "logs").glob("workerlog.*")))
+
+
+def told(output: Path, rank: int) -> dict[str, Any]:
+    return json.loads((output / f"rank{rank}.json").read_text())  # type: ignore[no-any-return]
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    return json.loads((run / "run.json").read_text())["history"]  # type: ignore[no-any-return]
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    return zoo.read_weights(run / "latest.pdparams")
+
+
+@pytest.fixture(scope="session")
+def with_bad(drawn: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """All photos bad that rank 1 has in the second batch of the first epoch; rank 0 has but one good one there."""
+    bad = tmp_path_factory.mktemp("bad") / "bad.jpg"
+    bad.write_bytes(b"no photo")
+    order = picks([each.class_id for each in drawn.train], "shuffle", np.random.default_rng([42, 1]))
+    spoiled = {index for index, _ in parts(order, 8, rank=1, world=2)[1]}
+    spoiled |= {index for index, _ in parts(order, 8, rank=0, world=2)[1][2:]}
+    samples = [Sample(bad, each.class_id) if i in spoiled else each for i, each in enumerate(drawn.train)]
+    return replace(drawn, train=tuple(samples))
+
+
+FROZEN = {"views": 2, "epochs": 2, "batch_size": 8, "optimizer.learning_rate": 0.005, "optimizer.name": "momentum"}
+EVERYTHING = {
+    "loss__class_weights": "balanced", "loss__label_smoothing": 0.1, "optimizer__accumulate": 2, "model__ema": 0.9,
+    "optimizer__clip_norm": 1.0, "optimizer__weight_decay": 1e-3,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def both(drawn: Dataset, with_bad: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
+    """Run folders by case: of one process, and of two."""
+    root = tmp_path_factory.mktemp("both")
+    os.environ["XDG_CACHE_HOME"] = str(root / "cache")
+    assert isinstance(list(train(config(epochs=1), drawn, output=root / "first"))[-1], Finished)
+    start = {"model__pretrained": str(root / "first" / NETWORK / "latest.pdparams")}
+    part = {f"{kind}__{key}": value for kind in ("head", "last_stage") for key, value in FROZEN.items()}
+    everything = config(**EVERYTHING)
+    cases = {
+        "full": (everything, with_bad),
+        "head": (config(tune="head", **start, **part), drawn),
+        "last-stage": (config(tune="last-stage", **start, **part), drawn),
+    }
+    for name, (settings, data) in cases.items():
+        assert isinstance(list(train(settings, data, output=root / "one" / name))[-1], Finished)
+    os.environ["XDG_CACHE_HOME"] = str(root / "other cache")
+    jobs = [job(settings, data, root / "two" / name) for name, (settings, data) in cases.items()]
+    jobs += [
+        job(everything, with_bad, root / "two" / "stopped", stop=1),
+        job(config(), drawn, root / "two" / "sick", sick=1),
+        job(config(time_limit="0.001s"), drawn, root / "two" / "limit"),
+        job(config(device="gpu"), drawn, root / "two" / "gpu"),
+    ]
+    jobs.insert(-3, {**jobs[-4], "copy_to": str(root / "two" / "resumed"), "resume": True, "stop": 0})
+    done = together(jobs, root)
+    assert done.returncode == 0, done.stdout[-3000:] + logs(root)
+    return {each.name: (root / "one" / each.name / NETWORK, each / NETWORK) for each in (root / "two").iterdir()}
+
+
+@pytest.mark.parametrize("case", ["full", "head", "last-stage"])
+def test_two_processes_train_what_one_would(both: dict[str, tuple[Path, Path]], case: str) -> None:
+    one, two = both[case]
+    for mine, theirs in zip(history(two), history(one), strict=True):
+        for figure in ("train_loss", "val_loss", "train_top1", "val_top1", "val_macro_f1", "learning_rate"):
+            assert mine[figure] == pytest.approx(theirs[figure], rel=2e-3, abs=1e-6), figure
+    trained = weights(two)
+    for name, value in weights(one).items():
+        np.testing.assert_allclose(trained[name], value, rtol=2e-3, atol=2e-4, err_msg=name)
+
+
+def test_a_part_without_good_photos_waits_for_nobody_and_nobody_for_it(both: dict[str, tuple[Path, Path]]) -> None:
+    for rank in (0, 1):
+        assert told(both["full"][1].parent, rank)["kinds"][-1] == "Finished"
+
+
+def test_one_process_that_is_asked_to_stop_stops_both_and_the_run_goes_on_from_there(
+    both: dict[str, tuple[Path, Path]],
+) -> None:
+    root = both["stopped"][1].parent
+    assert {told(root, rank)["kinds"][-1] for rank in (0, 1)} == {"Interrupted"}
+    assert {told(root, rank)["steps"] for rank in (0, 1)} == {2}  # where gradients are accumulated
+    assert {told(both["resumed"][1].parent, rank)["kinds"][-1] for rank in (0, 1)} == {"Finished"}
+    resumed = weights(both["resumed"][1])
+    for name, value in weights(both["full"][1]).items():
+        np.testing.assert_allclose(resumed[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_outputs_of_one_that_are_no_numbers_stop_both(both: dict[str, tuple[Path, Path]]) -> None:
+    for rank in (0, 1):
+        answer = told(both["sick"][1].parent, rank)
+        assert "no numbers any more" in answer["error"]
+        assert answer["kinds"] == ["Started"]
+
+
+def test_a_time_limit_stops_both(both: dict[str, tuple[Path, Path]]) -> None:
+    for rank in (0, 1):
+        answer = told(both["limit"][1].parent, rank)
+        assert (answer["kinds"][-1], answer["steps"]) == ("Interrupted", 1)
+
+
+def test_a_device_of_another_kind_than_the_launchers_is_refused(both: dict[str, tuple[Path, Path]]) -> None:
+    assert "the launcher gave this process cpu; leave --device out" in told(both["gpu"][1].parent, 0)["error"]
+
+
+def test_only_the_first_process_writes(both: dict[str, tuple[Path, Path]]) -> None:
+    root = both["full"][1].parent
+    assert {path.name for path in root.iterdir() if path.is_dir()} == {NETWORK}  # no NETWORK.1 beside it
+    assert len(list((root / NETWORK).glob("state-*"))) == 1
+    assert json.loads((root / NETWORK / "environment.json").read_text())["processes"] == 2
+
+
+def test_the_first_process_is_known_without_paddle(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_first()
+    monkeypatch.setenv("PADDLE_TRAINER_ID", "1")
+    assert not is_first()
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "1")
+    assert join() == Processes()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_takes_the_other_with_it_and_the_run_goes_on(
+    drawn: Dataset, both: dict[str, tuple[Path, Path]], tmp_path: Path, rank: int
+) -> None:
+    begun = time.monotonic()
+    done = together([job(config(), drawn, tmp_path / "out", die=[rank, 5])], tmp_path, timeout=100)
+    assert done.returncode != 0
+    assert time.monotonic() - begun < 60
+    for other in (0, 1):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / "out" / f"rank{other}.pid").read_text()), 0)
+    assert len(history(tmp_path / "out" / NETWORK)) == 1
