@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from garbage_cli.batches import evaluation_batches, training_batches, view_batches
+from garbage_cli.batches import evaluation_batches, training_batches
 from garbage_cli.batches.preparing import augmented, read
 from garbage_cli.config import AugmentConfig, TrainConfig
 from garbage_cli.dataset import Sample
@@ -100,7 +100,10 @@ def unreduced(samples: list[Sample]) -> Iterator[int]:
 
 
 def views(samples: list[Sample]) -> Iterator[int]:
-    yield from (1 for _ in view_batches(samples, TrainConfig(workers=2), views=VIEWS))
+    config = TrainConfig()
+    transform, seeds = TrainPreprocess(config.preprocess, config.augment), [[view] for view in range(VIEWS)]
+    photos = ordered_map(lambda sample: augmented(read(sample), transform, seeds), samples, threads=2, ahead=4)
+    yield from (1 for inputs in photos for _ in inputs)
 
 
 def evaluation(samples: list[Sample]) -> Iterator[int]:

@@ -13,20 +13,18 @@ from PIL import Image
 
 from garbage_cli.batches import (
     Batch,
-    View,
     evaluation_batches,
     mix,
     sample_inputs,
     steps_per_epoch,
     training_batches,
-    view_batches,
 )
 from garbage_cli.batches.picking import parts, picks
+from garbage_cli.batches.preparing import augmented
 from garbage_cli.config import AugmentConfig, PreprocessConfig, TrainConfig
 from garbage_cli.dataset import Sample
 from garbage_cli.errors import ConfigError, ImageError
 from garbage_cli.images import decode, jpeg_size, open_photo
-from garbage_cli.reports import BadPhoto
 from garbage_cli.transforms import Preprocess, TrainPreprocess
 
 SPEC = PreprocessConfig(resize_short=16, crop=16)
@@ -277,49 +275,12 @@ def test_together_the_processes_evaluate_every_photo_once(samples: list[Sample],
 # views
 
 
-def test_views_are_functions_of_seed_photo_and_number(samples: list[Sample]) -> None:
-    config = replace(CONFIG, augment=AugmentConfig(policy="randaugment"))
-    found = list(view_batches(samples[:4], config, views=5))
-    assert all(isinstance(view, View) for view in found)
-    assert [(view.index, view.view) for view in found] == [(i, v) for i in range(4) for v in range(5)]
-    transform = TrainPreprocess(SPEC, config.augment)
-    for view in found:
-        photo = decode(samples[view.index].path.read_bytes())
-        np.testing.assert_array_equal(
-            view.values, transform(photo, np.random.default_rng([CONFIG.seed, 0, view.index, view.view]))
-        )
-
-
-def test_views_do_not_depend_on_how_many_there_are_nor_on_where_one_begins(samples: list[Sample]) -> None:
-    def values(*, views: int, start: int = 0) -> dict[tuple[int, int], bytes]:
-        found = view_batches(samples[:3], CONFIG, views=views, start=start)
-        return {(view.index, view.view): view.values.tobytes() for view in found if isinstance(view, View)}
-
-    many, few, late = values(views=70), values(views=2), values(views=70, start=2)
-    assert len(many) == 210
-    assert len(set(many.values())) > 190  # a flip and a crop may come twice
-    assert few.items() <= many.items()
-    assert late.items() <= many.items()
-    assert len(late) == 70
-
-
-def test_with_keys_views_do_not_depend_on_a_photos_place(samples: list[Sample]) -> None:
-    def values(order: list[int]) -> dict[tuple[int, int], bytes]:
-        keys = [2**63 + 1000 * number for number in order]
-        found = view_batches([samples[number] for number in order], CONFIG, views=3, keys=keys)
-        return {(order[view.index], view.view): view.values.tobytes() for view in found if isinstance(view, View)}
-
-    assert values([0, 1, 2]) == values([2, 0, 1])
-    assert len(set(values([0, 1, 2]).values())) == 9
-
-
-def test_a_bad_photo_is_said_once_in_its_place(samples: list[Sample], tmp_path: Path) -> None:
-    spoilt = with_a_bad_one(samples[:3], 1, tmp_path)
-    found = list(view_batches(spoilt, CONFIG, views=40))
-    kinds = [view.index if isinstance(view, View) else "bad" for view in found]
-    assert kinds == [0] * 40 + ["bad"] + [2] * 40
-    assert isinstance(found[40], BadPhoto)
-    assert found[40].path == spoilt[1].path
+def test_several_views_of_a_photo_are_those_of_their_seeds(samples: list[Sample]) -> None:
+    transform = TrainPreprocess(SPEC, AugmentConfig(policy="randaugment"))
+    data = samples[0].path.read_bytes()
+    seeds = [[7, view] for view in range(5)]
+    for values, seed in zip(augmented(data, transform, seeds), seeds, strict=True):
+        np.testing.assert_array_equal(values, transform(decode(data), np.random.default_rng(seed)))
 
 
 # big JPEGs
@@ -379,17 +340,16 @@ def test_training_on_a_big_jpeg_sees_what_the_whole_photo_would_show(
     transform = TrainPreprocess(config.preprocess, config.augment)
     photo = decode(path.read_bytes())
     reductions = set()
-    for view in view_batches([Sample(path, 0)], config, views=30):
-        assert isinstance(view, View)
-        seed = [config.seed, 0, 0, view.view]
+    seeds = [[config.seed, view] for view in range(30)]
+    for values, seed in zip(augmented(path.read_bytes(), transform, seeds), seeds, strict=True):
         reductions.add(transform.reduction(photo.shape[1::-1], np.random.default_rng(seed)))  # type: ignore[arg-type]
         whole = transform(photo, np.random.default_rng(seed))
-        assert np.abs(view.values - whole).mean() * 255 * min(config.preprocess.std) < 1  # of 255 values
+        assert np.abs(values - whole).mean() * 255 * min(config.preprocess.std) < 1  # of 255 values
     assert len(reductions) > 1
 
 
 def test_a_truncated_big_jpeg_is_a_bad_photo(tmp_path: Path) -> None:
     path = tmp_path / "cut.jpg"
     path.write_bytes(big_jpeg()[:9000])
-    (found,) = view_batches([Sample(path, 0)], CONFIG, views=3)
-    assert isinstance(found, BadPhoto)
+    (batch,) = training_batches([Sample(path, 0), Sample(path, 0)], CONFIG, epoch=1)
+    assert [bad.path for bad in batch.bad] == [path, path]

@@ -14,27 +14,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from garbage_cli.batches import Batch, View, mix, steps_per_epoch, view_batches
+from garbage_cli.batches import Batch, mix, steps_per_epoch
 from garbage_cli.batches.picking import parts, picks
-from garbage_cli.batches.preparing import prepare_for_evaluation, read
+from garbage_cli.batches.preparing import augmented, read
 from garbage_cli.bundle import ONNX_FILE
 from garbage_cli.config import FrozenConfig, TrainConfig
 from garbage_cli.conversion import save_onnx, save_program
 from garbage_cli.dataset import Dataset, Sample
 from garbage_cli.errors import ConfigError, GarbageError, ImageError
 from garbage_cli.features.store import Array, Digest, Store, make_room
+from garbage_cli.images import open_photo
 from garbage_cli.parallel import ordered_map
 from garbage_cli.partition import Cut
 from garbage_cli.reports import BadPhoto, FeatureReport, LeftOut, Report
-from garbage_cli.transforms import Preprocess
+from garbage_cli.transforms import Input, Preprocess, TrainPreprocess
 from garbage_cli.vendor import available_cores, paddle
 
 SHARD_BYTES = 32 << 20
 """What is lost at most when the program is killed; also what is in memory at once, per kind."""
 CACHE_BYTES = 30 << 30
 """Features that were not used for longest are deleted beyond this."""
-AT_ONCE = 32
-"""Inputs that go through the engine together."""
+AT_ONCE = 8
+"""Inputs that go through the engine together: more are no faster, and take more memory."""
 
 Front = Callable[[NDArray[np.float32]], Array]
 """Inputs (n, 3, crop, crop) → what crosses the cut, (n, *shape)."""
@@ -185,61 +186,32 @@ def _fill(
 def _rows(
     store: Store, missing: dict[Digest, Sample], config: TrainConfig, front: "_Front", *, plain: bool
 ) -> Iterator[tuple[Digest, Array | BadPhoto]]:
-    """The features of each missing photo, or why there are none, in order."""
+    """The features of each missing photo, shape (views, *shape), or why there are none, in order.
+
+    Each thread reads, augments and infers photos of its own, so that none waits for another.
+    """
     views = store.row_shape[0]
-    digests, samples = list(missing), list(missing.values())
-    waiting: list[View | BadPhoto] = []
-    owners: list[Digest] = []
-    for number, group in _views(digests, samples, config, views, plain=plain):
-        owners.append(digests[number])
-        waiting += group
-        if len(waiting) >= AT_ONCE:
-            yield from _through(front, owners, waiting, views)
-            owners, waiting = [], []
-    yield from _through(front, owners, waiting, views)
+
+    def one(item: tuple[Digest, Sample]) -> Array | BadPhoto:
+        digest, sample = item
+        try:
+            return front(_plain(sample, config) if plain else _augmented(sample, digest, config, views))
+        except ImageError as error:
+            return BadPhoto(sample.path, str(error))
+
+    threads = front.open()
+    yield from zip(missing, ordered_map(one, missing.items(), threads=threads, ahead=4 * threads), strict=True)
 
 
-def _through(
-    front: "_Front", owners: list[Digest], waiting: list[View | BadPhoto], views: int
-) -> Iterator[tuple[Digest, Array | BadPhoto]]:
-    """Run some photos' views through the front; give each photo its rows back."""
-    good = [item.values for item in waiting if isinstance(item, View)]
-    outputs = iter(front(good))
-    place = 0
-    for owner in owners:
-        item = waiting[place]
-        if isinstance(item, BadPhoto):
-            place += 1
-            yield owner, item
-            continue
-        place += views
-        yield owner, np.stack([next(outputs) for _ in range(views)])
+def _plain(sample: Sample, config: TrainConfig) -> list[Input]:
+    return [Preprocess(config.preprocess)(open_photo(read(sample)).image)]
 
 
-def _views(
-    digests: Sequence[Digest], samples: Sequence[Sample], config: TrainConfig, views: int, *, plain: bool
-) -> Iterator[tuple[int, list[View | BadPhoto]]]:
-    """All views of each sample together, or the one reason why there are none."""
-    if plain:
-        transform = Preprocess(config.preprocess)
-        threads = config.workers or max(2, available_cores())
-        prepared = ordered_map(
-            lambda sample: prepare_for_evaluation(sample, transform), samples, threads=threads, ahead=AT_ONCE + threads
-        )
-        for index, ready in enumerate(prepared):
-            if ready.values is not None:
-                yield index, [View(index, 0, ready.values)]
-            elif ready.bad is not None:
-                yield index, [ready.bad]
-        return
-    keys = [int.from_bytes(digest[:8], "big") for digest in digests]
-    group: list[View | BadPhoto] = []
-    index = 0
-    for item in view_batches(samples, config, views=views, keys=keys):
-        group.append(item)
-        if isinstance(item, BadPhoto) or len(group) == views:
-            yield index, group
-            index, group = index + 1, []
+def _augmented(sample: Sample, digest: Digest, config: TrainConfig, views: int) -> list[Input]:
+    """What training could see of a photo: a function of the seed, its content and the number of the view."""
+    key = int.from_bytes(digest[:8], "big")
+    seeds = [[config.seed, 0, key, view] for view in range(views)]
+    return augmented(read(sample), TrainPreprocess(config.preprocess, config.augment), seeds)
 
 
 class _Front:
@@ -249,31 +221,34 @@ class _Front:
         self._cut = cut
         self._crop = config.preprocess.crop
         self._run: Front | None = None
+        self._threads = 1
         self.engine = ""
 
-    def __call__(self, inputs: Sequence[NDArray[np.float32]]) -> Array:
-        if self._run is None:
-            self._run = self._open()
-        pieces = [inputs[start : start + AT_ONCE] for start in range(0, len(inputs), AT_ONCE)]
-        outputs = [self._run(np.stack(piece)) for piece in pieces]
-        return np.concatenate(outputs) if outputs else np.empty((0, *self._cut.shape), np.float32)
-
-    def _open(self) -> Front:
+    def open(self) -> int:
+        """Make it ready; return in how many threads it may be called."""
+        if self._run is not None:
+            return self._threads
         with contextlib.suppress(GarbageError, RuntimeError, ValueError, NotImplementedError):
             with tempfile.TemporaryDirectory(prefix="garbage-front-") as folder:
-                run = _openvino(self._cut, Path(folder), self._crop)
-            self.engine = "OpenVINO"
-            return run
-        self.engine = "Paddle"
-        return _paddle(self._cut)
+                self._run = _openvino(self._cut, Path(folder), self._crop)
+            self.engine, self._threads = "OpenVINO", available_cores()
+            return self._threads
+        self._run, self.engine = _paddle(self._cut), "Paddle"
+        return self._threads
+
+    def __call__(self, inputs: Sequence[Input]) -> Array:
+        """Map a photo's inputs to what crosses, (n, *shape)."""
+        assert self._run is not None
+        pieces = [inputs[start : start + AT_ONCE] for start in range(0, len(inputs), AT_ONCE)]
+        return np.concatenate([self._run(np.stack(piece)) for piece in pieces])
 
 
 def _openvino(cut: Cut, folder: Path, crop: int) -> Front:
-    from garbage_cli.engines.openvino import OpenVinoEngine
+    from garbage_cli.engines.openvino import OpenVinoStreams
 
     save_program(cut.front(), folder, crop=crop)
     save_onnx(folder)
-    engine = OpenVinoEngine(folder / ONNX_FILE, threads=0)
+    engine = OpenVinoStreams(folder / ONNX_FILE, streams=available_cores())
     noise = np.random.default_rng(0).normal(size=(2, 3, crop, crop)).astype(np.float32)
     expected, got = _paddle(cut)(noise), engine.infer(noise)
     if not np.abs(got - expected).max() <= 1e-3 * max(1e-6, float(np.abs(expected).max())):
