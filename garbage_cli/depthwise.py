@@ -31,7 +31,8 @@ def _is_depthwise(layer: Any) -> bool:
     if not isinstance(layer, paddle("training").nn.Conv2D):
         return False
     filters, depth, *kernel = layer.weight.shape
-    plain = layer._dilation in (1, [1, 1], (1, 1)) and layer._padding_mode == "zeros"
+    plain = layer._dilation in (1, [1, 1], (1, 1)) and layer._padding_mode == "zeros" and layer._data_format == "NCHW"
+    plain = plain and layer._padding_algorithm == "EXPLICIT"  # of "same" Paddle notes a padding of 0
     return bool(depth == 1 and layer._groups == filters > 1 and kernel[0] == kernel[1] and plain and _spread(layer))
 
 

@@ -14,6 +14,8 @@ from garbage_cli.errors import ConfigError
 from garbage_cli.vendor import paddle
 
 Part = Literal["head", "last-stage"]
+PHOTOS = 2
+"""Of noise, in the pass that is watched."""
 CLOSE = 1e-3
 """Largest difference between the outputs of the whole and of the two parts, relative to the largest output."""
 
@@ -140,7 +142,7 @@ def cut(network: Any, *, part: Part, head: str, crop: int) -> Cut:
 def _noise(crop: int) -> Any:
     import numpy as np
 
-    return np.random.default_rng(0).normal(size=(2, 3, crop, crop)).astype(np.float32)
+    return np.random.default_rng(0).normal(size=(PHOTOS, 3, crop, crop)).astype(np.float32)
 
 
 def _watch(network: Any, inputs: Any, head: str) -> tuple[list[_Call], Any, Any]:
@@ -196,8 +198,13 @@ def _places(calls: list[_Call], head: str) -> Iterator[int]:
 
 
 def _positions(output: Any) -> int:
-    """How many places a map of features has: height × width, or tokens; 0 of what is no map."""
+    """How many places a map of features has: height × width, or tokens; 0 of what is no map of the photos.
+
+    Windows of a map (Swin) stand in the place of photos, so there are more of them.
+    """
     shape = tuple(getattr(output, "shape", ()))
+    if shape[:1] != (PHOTOS,):
+        return 0
     return int(prod(shape[2:] if len(shape) == 4 else shape[1:2])) if len(shape) in (3, 4) else 0
 
 

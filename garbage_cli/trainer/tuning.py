@@ -107,7 +107,10 @@ def material(network: Any, config: TrainConfig, dataset: Dataset, processes: Pro
     if config.tune in ("full", "auto"):
         parameters = [each for each in network.parameters() if not each.stop_gradient]
         return Material(config, dataset, processes, parameters, network, "the whole network")
-    head, _ = head_of(network, pixels=config.preprocess.crop)
+    try:
+        head, _ = head_of(network, pixels=config.preprocess.crop)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; use --tune full") from None
     part = cut(network, part="head" if config.tune == "head" else "last-stage", head=head, crop=config.preprocess.crop)
     parameters = part.parameters()
     share = sum(p.size for p in parameters) / sum(p.size for p in network.parameters())
