@@ -8,7 +8,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -275,11 +275,13 @@ def training_features(
     steps = steps_per_epoch(len(class_ids), size, world=world)
     order = picks(class_ids, config.sampling, np.random.default_rng([config.seed, epoch]))
     groups = parts(order[start * size : steps * size], size, rank=rank, world=world)
+    # a rectangle of another photo has no place in a vector, nor in a transformer's tokens
+    augment = config.augment if len(kept.store.row_shape) == 4 else replace(config.augment, cutmix=0.0)
     for step, group in enumerate(groups, start):
         rows = [(index, kept.row(index), _view(config, epoch, index, time)) for index, time in group]
         good = [(index, row[view]) for index, row, view in rows if row is not None]
         batch = _batch(kept, good)
-        yield mix(batch, config.augment, np.random.default_rng([config.seed, epoch, step, 2**31, rank]))
+        yield mix(batch, augment, np.random.default_rng([config.seed, epoch, step, 2**31, rank]))
 
 
 def _view(config: TrainConfig, epoch: int, index: int, time: int) -> int:
