@@ -59,7 +59,14 @@ def test_a_big_map_goes_the_usual_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"dilation": 2}, {"padding_mode": "reflect"}, {"padding": "same"}, {"data_format": "NHWC"}, {"stride": (1, 2)}, {"kernel_size": (3, 1)}],
+    [
+        {"dilation": 2},
+        {"padding_mode": "reflect"},
+        {"padding": "same"},
+        {"data_format": "NHWC"},
+        {"stride": (1, 2)},
+        {"kernel_size": (3, 1)},
+    ],
     ids=str,
 )
 def test_convolutions_of_other_kinds_are_left_alone(settings: dict[str, object]) -> None:

@@ -219,6 +219,7 @@ def test_the_first_process_is_known_without_paddle(monkeypatch: pytest.MonkeyPat
     assert join() == Processes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_process_takes_the_other_with_it_and_the_run_goes_on(
     drawn: Dataset, both: dict[str, tuple[Path, Path]], tmp_path: Path, rank: int

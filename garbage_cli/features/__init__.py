@@ -104,7 +104,8 @@ def _keys(cut: Cut, config: TrainConfig) -> tuple[str, str]:
     facts = f"{cut.at} {cut.shape} {asdict(config.preprocess)} {PIL.__version__} {_engine_version()}"
     digest.update(facts.encode())
     plain = digest.hexdigest()[:32]
-    digest.update(f"{asdict(config.augment)} {config.seed} {frozen_config(config).views}".encode())
+    augment = replace(config.augment, mixup=0.0, cutmix=0.0)  # these come after
+    digest.update(f"{asdict(augment)} {config.seed} {frozen_config(config).views}".encode())
     return digest.hexdigest()[:32], plain
 
 
