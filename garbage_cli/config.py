@@ -25,6 +25,8 @@ def _check_range(name: str, value: float, low: float, high: float, *, above: boo
 
 
 def _check_span(name: str, span: tuple[float, float], high: float) -> None:
+    if span[0] > span[1]:
+        raise ConfigError(f"{name} is {list(span)}; the first number must not be above the second")
     _check_range(f"{name}[0]", span[0], 0, high, above=True)
     _check_range(f"{name}[1]", span[1], span[0], high)
 
@@ -46,8 +48,9 @@ class PreprocessConfig:
 
     def __post_init__(self) -> None:
         _check_range("preprocess.resize_short", self.resize_short, 1, 4096)
-        for std in self.std:
-            _check_range("preprocess.std", std, 0, math.inf, above=True)
+        for mean, std in zip(self.mean, self.std, strict=True):
+            _check_range("preprocess.mean", mean, -1000, 1000)
+            _check_range("preprocess.std", std, 0, 1000, above=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +178,8 @@ class FrozenConfig:
     """Milder than for the whole of a network: a few views have to show what a photo is of."""
 
     def __post_init__(self) -> None:
-        _check_range("views", self.views, 1, 10_000)
-        _check_range("epochs", self.epochs, 1, math.inf)
-        _check_range("batch_size", self.batch_size, 2, math.inf)
+        for name, least, most in (("views", 1, 10_000), ("epochs", 1, math.inf), ("batch_size", 2, math.inf)):
+            _check_range(f"{name} of head or last_stage", getattr(self, name), least, most)
 
 
 Tune = Literal["auto", "head", "last-stage", "full"]
@@ -199,7 +201,7 @@ class TrainConfig:
     """auto, cpu, gpu, or gpu:N."""
     workers: int = 0
     """Threads that decode and augment; 0 means one per core, at least two."""
-    time_limit: str | None = None
+    time_limit: str | float | None = None
     """Stop after so long, such as 30m or 1.5h, with the state saved; --resume goes on."""
     patience: int = 0
     """Stop after so many epochs without a better one; 0 means never."""
@@ -246,7 +248,7 @@ class TrainConfig:
                 f"preprocess.resize_short, which is {self.preprocess.resize_short}"
             )
         if self.time_limit is not None:
-            parse_duration(self.time_limit)
+            parse_duration(str(self.time_limit))
 
 
 def parse_duration(text: str) -> float:
@@ -278,11 +280,21 @@ def read_tree(source: str) -> dict[str, Any]:
 def with_overrides(tree: Mapping[str, Any], overrides: Iterable[tuple[str, object]], *, where: str) -> TrainConfig:
     """Check nested values, then set dotted keys and check again, so that an error says which of the two is wrong."""
     config = parse_train_config(tree, where=where)
-    changes = list(overrides)
+    changes = _everywhere(list(overrides))
     changed = copy.deepcopy(dict(tree))
     for key, value in changes:
         _set(changed, key, value)
     return parse_train_config(changed, where="the options") if changes else config
+
+
+def _everywhere(changes: list[tuple[str, object]]) -> list[tuple[str, object]]:
+    """What is set for the whole network holds for a frozen one too, unless that is set on its own."""
+    shared = [(key, value) for key, value in changes if key.partition(".")[0] in _SHARED]
+    return [(f"{part}.{key}", value) for part in ("head", "last_stage") for key, value in shared] + changes
+
+
+_SHARED = ("epochs", "batch_size", "optimizer", "augment")
+"""The keys that FrozenConfig has too."""
 
 
 def parse_train_config(tree: Mapping[str, Any], *, where: str) -> TrainConfig:

@@ -9,6 +9,7 @@ import importlib.util
 import io
 import logging
 import os
+import signal
 import sys
 import tempfile
 import warnings
@@ -45,6 +46,14 @@ def paddle_inference(what: str) -> ModuleType:
 def paddle2onnx(what: str) -> ModuleType:
     """Import the ONNX converter."""
     return _import("paddle2onnx", what=what, package="paddle2onnx", extra="train")
+
+
+def leave_signals_alone() -> None:
+    """Take back the signal handlers that Paddle installs at import: its SIGTERM prints a traceback and dies."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    paddle("training").disable_signal_handler()
+    for number, handler in kept.items():
+        signal.signal(number, handler)
 
 
 def visualdl(what: str) -> ModuleType:

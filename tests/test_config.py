@@ -54,7 +54,8 @@ def test_overrides_are_yaml_values_at_dotted_keys() -> None:
         ([("optimizer.momentum", 2)], "optimizer.momentum is 2"),
         ([("augment.erase", 2)], "augment.erase is 2; it must be at least 0 and at most 1"),
         ([("augment.flip", -1)], "augment.flip is -1"),
-        ([("augment.crop_scale", [0.5, 0.1])], "augment.crop_scale[1] is 0.1"),
+        ([("augment.crop_scale", [0.5, 0.1])], "augment.crop_scale is [0.5, 0.1]; the first"),
+        ([("preprocess.mean", [float("nan"), 0, 0])], "preprocess.mean is nan"),
         ([("preprocess.std", [0, 1, 1])], "preprocess.std is 0"),
         ([("augment.mixup", -1)], "augment.mixup is -1"),
         ([("augment.policy", "rand")], "augment.policy is 'rand'"),
@@ -63,7 +64,7 @@ def test_overrides_are_yaml_values_at_dotted_keys() -> None:
         ([("model.ema", 1)], "model.ema is 1"),
         ([("amp.level", "O3")], "amp.level is 'O3'"),
         ([("tune", "tail")], "tune is 'tail'"),
-        ([("head.views", 0)], "views is 0"),
+        ([("head.views", 0)], "views of head or last_stage is 0"),
         ([("optimizer.accumulate", 0)], "optimizer.accumulate is 0"),
         ([("patience", -1)], "patience is -1"),
         ([("seed", -1)], "seed is -1"),
@@ -127,3 +128,14 @@ def test_one_key_of_a_section_leaves_the_others_as_they_are_there() -> None:
     )
     assert config.head.optimizer.name == "adamw"
     assert config.last_stage == TrainConfig().last_stage
+
+
+def test_what_is_set_for_the_whole_network_holds_for_a_frozen_one_unless_that_is_set_on_its_own() -> None:
+    overrides: list[tuple[str, object]] = [
+        ("last_stage.epochs", 5), ("epochs", 3), ("augment.erase", 0.25), ("optimizer.learning_rate", 0.5),
+    ]  # fmt: skip
+    config = load_train_config(overrides=overrides)
+    assert (config.epochs, config.head.epochs, config.last_stage.epochs) == (3, 3, 5)
+    assert config.head.augment.erase == config.last_stage.augment.erase == config.augment.erase == 0.25
+    assert config.head.augment.crop_scale == (0.35, 1.0)
+    assert (config.head.optimizer.name, config.head.optimizer.learning_rate) == ("adamw", 0.5)

@@ -74,12 +74,9 @@ def train(
     from garbage_cli.console import training as view
     from garbage_cli.vendor import require
 
-    # these hold whatever is tuned
-    shared = {"epochs": epochs, "batch_size": batch_size, "optimizer.learning_rate": learning_rate}
     options = {
-        "device": device, "model.name": model, "model.pretrained": pretrained, "tune": tune, "time_limit": time_limit,
-        "seed": seed,
-        **{f"{part}{key}": value for part in ("", "head.", "last_stage.") for key, value in shared.items()},
+        "epochs": epochs, "batch_size": batch_size, "optimizer.learning_rate": learning_rate, "device": device,
+        "model.name": model, "model.pretrained": pretrained, "tune": tune, "time_limit": time_limit, "seed": seed,
     }  # fmt: skip
     overrides: list[tuple[str, object]] = [(key, value) for key, value in options.items() if value is not None]
     overrides += [parse_override(text) for text in set_ or []]
@@ -141,7 +138,9 @@ def _dataset(data: Path | None, recipe: "Recipe") -> "Dataset":
 def _stop_on_signal() -> Iterator[Callable[[], bool]]:
     """Give a question that Ctrl-C or SIGTERM answers with yes; a second Ctrl-C stops at once."""
     from garbage_cli.console.terminal import say
+    from garbage_cli.vendor import leave_signals_alone
 
+    leave_signals_alone()
     asked = threading.Event()
 
     def on_signal(number: int, frame: object) -> None:

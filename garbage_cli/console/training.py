@@ -111,6 +111,10 @@ def _introduction(started: Started) -> Iterator[str]:
         yield f"weights {config.model.pretrained}: {started.fit.loaded} of {started.fit.total} tensors{head}"
     if config.tune != "full":
         yield f"trained: {started.tuned}; the rest is computed once for {_views(config)} views of each photo"
+        yield (
+            f"by the settings of {config.tune.replace('-', '_')}: {config.epochs} epochs, batches of "
+            f"{config.batch_size}, {config.optimizer.name} from {config.optimizer.learning_rate:g}"
+        )
     if started.processes > 1:
         yield f"{started.processes} processes train together"
     if config.model.lr_mult and not started.multipliers_used:

@@ -101,7 +101,8 @@ def _keys(cut: Cut, config: TrainConfig) -> tuple[str, str]:
     for name, value in cut.front_state():
         digest.update(f"{name} {value.shape} {value.dtype}".encode())
         digest.update(np.ascontiguousarray(value).tobytes())
-    facts = f"{cut.at} {cut.shape} {asdict(config.preprocess)} {PIL.__version__} {_engine_version()}"
+    # two networks may have the same weights and another forward pass
+    facts = f"{config.model.name} {cut.at} {cut.shape} {asdict(config.preprocess)} {PIL.__version__} {_versions()}"
     digest.update(facts.encode())
     plain = digest.hexdigest()[:32]
     augment = replace(config.augment, mixup=0.0, cutmix=0.0)  # these come after
@@ -109,10 +110,10 @@ def _keys(cut: Cut, config: TrainConfig) -> tuple[str, str]:
     return digest.hexdigest()[:32], plain
 
 
-def _engine_version() -> str:
+def _versions() -> str:
     from importlib.metadata import version
 
-    return version("openvino")
+    return " ".join(version(package) for package in ("openvino", "paddleclas"))
 
 
 def _digests(samples: Sequence[Sample]) -> Generator[Report, None, list[Digest | None]]:

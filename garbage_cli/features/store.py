@@ -55,7 +55,8 @@ class Store:
         """Write the arrays of some photos, each of shape (views, *shape), as one shard."""
         name = self.folder / uuid.uuid4().hex
         with staged_file(Path(f"{name}{ROWS}")) as temporary, temporary.open("wb") as file:
-            np.save(file, np.stack(rows).astype(self.dtype))
+            limits = np.finfo(self.dtype)  # 16-bit floats end at 65,504
+            np.save(file, np.clip(np.stack(rows), limits.min, limits.max).astype(self.dtype))
         with staged_file(Path(f"{name}{DIGESTS}")) as temporary, temporary.open("wb") as file:
             np.save(file, np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1))
         self._open(Path(f"{name}{DIGESTS}"))

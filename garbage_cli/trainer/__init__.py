@@ -6,7 +6,7 @@ Knows the order of things in a run. Does not know the terminal, archives, or how
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,10 @@ class _Job:
     facts: dict[str, Any]
     logs: Logs
     stop: Callable[[], bool]
+    begun: float
+    """When this call began, by `time.monotonic`."""
     deadline: float
-    """By `time.monotonic`; infinite where there is no limit."""
+    """By the same clock; infinite where there is no limit."""
     named: set[Path] = field(default_factory=set)
     drawn: float = 0.0
     """When the curves were last drawn, by `time.monotonic`."""
@@ -94,7 +96,7 @@ def train(
     module = paddle("training")
     if processes.world == 1:  # otherwise the launcher has given each its device
         module.device.set_device(device)
-    limit = parse_duration(config.time_limit) if config.time_limit else float("inf")
+    limit = parse_duration(str(config.time_limit)) if config.time_limit else float("inf")
     # a saved optimiser state names its tensors; the names must come out alike
     with module.utils.unique_name.guard(), ExitStack() as stack:
         job, progress = yield from _begin(
@@ -105,7 +107,8 @@ def train(
             device=device,
             processes=processes,
             stop=stop,
-            deadline=begun + limit,
+            begun=begun,
+            limit=limit,
         )
         stack.callback(job.logs.close)
         if job.material.cut is not None:
@@ -125,7 +128,8 @@ def _begin(
     device: str,
     processes: Processes,
     stop: Callable[[], bool],
-    deadline: float,
+    begun: float,
+    limit: float,
 ) -> Generator[Report, None, tuple[_Job, Progress]]:
     paddle("training").seed(config.seed)
     class_count = len(dataset.labels)
@@ -147,12 +151,12 @@ def _begin(
     moved, progress = None, Progress()
     if record is None and processes.first:
         moved = move_aside(run)
-        write_config(run, config)
+        write_config(run, replace(config, time_limit=None))  # of this call, not of the run
         write_environment(run, device=device, processes=processes.world)
         write_first_batch(run, config, dataset)
     logs = Logs(run, wanted=config.visualdl and processes.first)
     facts = run_facts(config, dataset)
-    job = _Job(run, config, dataset, learner, made, processes, steps, facts, logs, stop, deadline)
+    job = _Job(run, config, dataset, learner, made, processes, steps, facts, logs, stop, begun, begun + limit)
     if record is None:
         processes.same_start(list(network.state_dict().values()))
         _save(job, progress)
@@ -229,8 +233,13 @@ def _asked(job: _Job) -> bool:
 
 
 def _interrupted(job: _Job, progress: Progress) -> Interrupted:
-    seconds = sum(report.seconds for report in progress.history)
+    seconds = _seconds(job, progress)
     return Interrupted(job.run, progress.epoch, progress.step, progress.best, seconds, time_is_up=not job.stop())
+
+
+def _seconds(job: _Job, progress: Progress) -> float:
+    """Of all epochs; of this call, with what it took before the first one, where that is more."""
+    return max(sum(report.seconds for report in progress.history), time.monotonic() - job.begun)
 
 
 def _epochs(job: _Job, progress: Progress) -> Iterator[Report]:
@@ -251,9 +260,8 @@ def _epochs(job: _Job, progress: Progress) -> Iterator[Report]:
         yield report
     if best := progress.best:
         _draw_results(job, progress)
-        seconds = sum(report.seconds for report in progress.history)
         early = progress.epoch <= job.config.epochs
-        yield Finished(job.run, best, seconds, early)
+        yield Finished(job.run, best, _seconds(job, progress), early)
 
 
 def _draw_results(job: _Job, progress: Progress, *, rarely: bool = False) -> None:
@@ -280,7 +288,8 @@ def _steps(job: _Job, progress: Progress) -> Generator[Report, None, tuple[Progr
         clock = now
         yield from _left_out(job, batch)
         yield StepReport(progress.epoch, progress.step, job.steps, progress.loss_sum / max(1, progress.seen))
-        if stopped and progress.step % job.config.optimizer.accumulate == 0:
+        whole = progress.step % job.config.optimizer.accumulate == 0 or progress.step == job.steps
+        if stopped and whole:  # no gradient waits for a step
             return progress, True
     if not progress.seen:
         raise DatasetError(f"no photo of {job.dataset.root} could be decoded")
