@@ -280,11 +280,13 @@ def read_tree(source: str) -> dict[str, Any]:
 def with_overrides(tree: Mapping[str, Any], overrides: Iterable[tuple[str, object]], *, where: str) -> TrainConfig:
     """Check nested values, then set dotted keys and check again, so that an error says which of the two is wrong."""
     config = parse_train_config(tree, where=where)
-    changes = _everywhere(list(overrides))
-    changed = copy.deepcopy(dict(tree))
-    for key, value in changes:
-        _set(changed, key, value)
-    return parse_train_config(changed, where="the options") if changes else config
+    changes = list(overrides)
+    for every in (changes, _everywhere(changes)):  # as they are first: errors name what was written
+        changed = copy.deepcopy(dict(tree))
+        for key, value in every:
+            _set(changed, key, value)
+        config = parse_train_config(changed, where="the options") if changes else config
+    return config
 
 
 def _everywhere(changes: list[tuple[str, object]]) -> list[tuple[str, object]]:
@@ -390,7 +392,8 @@ def _set(tree: dict[str, Any], key: str, value: object) -> None:
         if not isinstance(below, dict):
             raise ConfigError(f"{key}: {section} is a single value, it has no {last}")
         tree = below
-    tree[last] = value
+    below = tree.get(last)
+    tree[last] = {**below, **value} if isinstance(below, dict) and isinstance(value, Mapping) else value
 
 
 def _refuse_unknown_keys(type_: Any, tree: Mapping[str, Any], *, prefix: str, where: str) -> None:

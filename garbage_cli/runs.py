@@ -192,8 +192,8 @@ def resumable(run: Path, config: TrainConfig, dataset: Dataset) -> dict[str, Any
     if difference := _first_difference(to_tree(comparable), to_tree(config)):
         key, before, now = difference
         raise ConfigError(
-            f"{run} was trained with {key} {before}, not {now}; resume it with its own settings, or start anew from its "
-            f"weights: --pretrained {run / BEST_WEIGHTS}"
+            f"{run} was trained with {key} {before}, not {now}; resume it with its own settings, or start anew from "
+            f"its weights: --pretrained {run / BEST_WEIGHTS}"
         )
     if record.get("labels") != list(dataset.labels.texts) or record.get("samples") != dataset.fingerprint():
         raise ConfigError(f"{run} was trained on {record.get('data')}; {dataset.root} has other photos or classes")

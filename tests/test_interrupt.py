@@ -20,14 +20,17 @@ TRAIN = [
 ]  # fmt: skip
 
 
-def test_ctrl_c_in_training_leaves_a_checkpoint_that_resume_finishes(drawn: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_or_sigterm_in_training_leaves_a_checkpoint_that_resume_finishes(
+    drawn: Dataset, tmp_path: Path, number: signal.Signals
+) -> None:
     command = [sys.executable, "-m", "garbage_cli", "train", str(drawn.root), *TRAIN]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     state = tmp_path / "output" / "MobileNetV3_small_x0_35" / "run.json"
     deadline = time.monotonic() + 120
     while not state.is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert out == ""

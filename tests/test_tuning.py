@@ -1,6 +1,7 @@
 """What is trained of a network, and resuming with everything on at once: full, last stage and head."""
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from test_training import NETWORK, assert_same, config, run, weights_of
 
-from garbage_cli import exporter, trainer
+from garbage_cli import exporter, trainer, zoo
 from garbage_cli.bundle import Checkpoint
 from garbage_cli.config import TrainConfig, to_yaml
 from garbage_cli.dataset import Dataset
@@ -244,3 +245,43 @@ def test_a_time_limit_saves_and_says_so_and_the_run_goes_on_with_another(
     assert time.monotonic() != 1000
     assert isinstance(run(config(time_limit="1h"), drawn, tmp_path, resume=True)[-1], Finished)
     assert_same(weights_of(tmp_path / NETWORK), weights_of(start))
+
+
+def test_auto_trains_less_of_a_network_that_cannot_be_cut_and_all_of_one_without_a_linear_head(
+    drawn: Dataset, tmp_path: Path
+) -> None:
+    """SqueezeNet's head is a convolution."""
+    network, _ = zoo.build("SqueezeNet1_1", class_count=8)
+    weights = tmp_path / "squeeze.pdparams"
+    weights.write_bytes(pickle.dumps({name: tensor.numpy() for name, tensor in network.state_dict().items()}))
+    settings = config(model__name="SqueezeNet1_1", model__pretrained=str(weights), epochs=1)
+    reports = run(settings, drawn, tmp_path / "output")
+    started = next(report for report in reports if isinstance(report, Started))
+    assert (started.config.tune, started.config.epochs) == ("full", 1)
+    with pytest.raises(ConfigError, match="use --tune full"):
+        run(config(**{**vars_of(settings), "tune": "head"}), drawn, tmp_path / "refused")
+
+
+def vars_of(settings: TrainConfig) -> dict[str, object]:
+    return {"model__name": settings.model.name, "model__pretrained": settings.model.pretrained}
+
+
+def test_a_stop_is_heard_where_an_epoch_has_fewer_batches_than_a_step_takes(drawn: Dataset, tmp_path: Path) -> None:
+    settings = config(epochs=9, optimizer__accumulate=64)
+    last = stopped_at(settings, drawn, tmp_path, StepReport, 1)
+    assert last.epoch == 1
+    assert isinstance(run(settings, drawn, tmp_path, resume=True)[-1], Finished)
+
+
+def test_networks_with_the_same_weights_and_another_forward_pass_share_no_features(
+    drawn: Dataset, tmp_path: Path
+) -> None:
+    network, _ = zoo.build("ResNet50", class_count=8)
+    weights = tmp_path / "r50.pdparams"
+    weights.write_bytes(pickle.dumps({name: tensor.numpy() for name, tensor in network.state_dict().items()}))
+    computed = []
+    for name in ("ResNet50", "ResNet50_last_stage_stride1", "ResNet50"):
+        settings = config(tune="head", model__name=name, model__pretrained=str(weights), head={"views": 1, "epochs": 1})
+        reports = run(settings, drawn, tmp_path / "output")
+        computed.append(sum(isinstance(report, FeatureReport) for report in reports))
+    assert computed == [48, 48, 0]

@@ -144,8 +144,10 @@ def _stop_on_signal() -> Iterator[Callable[[], bool]]:
     asked = threading.Event()
 
     def on_signal(number: int, frame: object) -> None:
-        if asked.is_set():
+        if asked.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if asked.is_set():  # a launcher ends its processes once more
+            return
         asked.set()
         say("stopping after this step, and saving; Ctrl-C again stops at once")
 

@@ -38,7 +38,7 @@ from garbage_cli.trainer.learning import Learner
 from garbage_cli.trainer.processes import Processes, given_device, join
 from garbage_cli.trainer.schedule import learning_rate
 from garbage_cli.trainer.starting import check_input, load_weights
-from garbage_cli.trainer.tuning import Material, compute_features, material, settled
+from garbage_cli.trainer.tuning import Material, compute_features, fitting, settled
 from garbage_cli.vendor import choose_device, paddle
 from garbage_cli.zoo import Fit, build, load_exactly, read_state, read_weights
 
@@ -90,7 +90,7 @@ def train(
         raise DatasetError(f"{dataset.root} has no validation photo; see: garbage check {dataset.root}")
     processes = join()
     device = choose_device(config.device) if processes.world == 1 else given_device(config.device)
-    config = settled(config, device, photos=len(dataset.train))
+    asked, config = config, settled(config, device, photos=len(dataset.train))
     record = resumable(run, config, dataset) if resume else None
     processes.wait()
     module = paddle("training")
@@ -102,6 +102,7 @@ def train(
         job, progress = yield from _begin(
             config,
             dataset,
+            asked=asked,
             run=run,
             record=record,
             device=device,
@@ -123,6 +124,7 @@ def _begin(
     config: TrainConfig,
     dataset: Dataset,
     *,
+    asked: TrainConfig,
     run: Path,
     record: dict[str, Any] | None,
     device: str,
@@ -138,7 +140,8 @@ def _begin(
     check_input(network, config)
     if device == "cpu":
         use_products(network)
-    made = material(network, config, dataset, processes)
+    made = fitting(network, config, dataset, processes, asked=asked)
+    config = made.config
     learner = Learner(
         network,
         forward=made.forward,
@@ -155,7 +158,7 @@ def _begin(
         write_environment(run, device=device, processes=processes.world)
         write_first_batch(run, config, dataset)
     logs = Logs(run, wanted=config.visualdl and processes.first)
-    facts = run_facts(config, dataset)
+    facts = run_facts(replace(config, time_limit=None), dataset)
     job = _Job(run, config, dataset, learner, made, processes, steps, facts, logs, stop, begun, begun + limit)
     if record is None:
         processes.same_start(list(network.state_dict().values()))

@@ -102,6 +102,20 @@ class Material:
         return evaluation_batches(self.dataset.val, self.config, **shared)
 
 
+def fitting(
+    network: Any, config: TrainConfig, dataset: Dataset, processes: Processes, *, asked: TrainConfig
+) -> Material:
+    """Return what is trained under a settled config; for `auto`, the next best where a network can't be cut so."""
+    while True:
+        try:
+            return material(network, config, dataset, processes)
+        except ConfigError:
+            next_best: dict[Tune, Tune] = {"last-stage": "head", "head": "full"}
+            if asked.tune != "auto" or config.tune not in next_best:
+                raise
+            config = settled(replace(asked, tune=next_best[config.tune]), "cpu", photos=len(dataset.train))
+
+
 def material(network: Any, config: TrainConfig, dataset: Dataset, processes: Processes) -> Material:
     """Return what is trained under a settled config; features are computed later."""
     if config.tune in ("full", "auto"):
