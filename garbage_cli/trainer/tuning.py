@@ -35,7 +35,7 @@ def settled(config: TrainConfig, device: str, *, photos: int) -> TrainConfig:
     """
     if device == "cpu" and config.amp.level != "none":  # it warns, and computes in 32 bits
         raise ConfigError(
-            f"amp.level is {config.amp.level}, but on a CPU Paddle has no mixed precision; set it to none"
+            f"amp.level is {config.amp.level}, but on a CPU Paddle has no mixed precision; use --set amp.level=none"
         )
     tune = _chosen(config, device, photos)
     if tune == "full":
