@@ -191,7 +191,7 @@ def test_a_part_is_not_trained_over_weights_of_chance(uneven: Dataset, tmp_path:
 def test_mixed_precision_on_a_cpu_is_refused_before_anything_is_done(
     uneven: Dataset, tmp_path: Path, level: str
 ) -> None:
-    with pytest.raises(ConfigError, match="on a CPU Paddle has no mixed precision; set it to none"):
+    with pytest.raises(ConfigError, match=r"on a CPU Paddle has no mixed precision; use --set amp\.level=none"):
         run(config(amp__level=level, device="cpu"), uneven, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
