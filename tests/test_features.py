@@ -19,7 +19,7 @@ from garbage_cli import features, zoo
 from garbage_cli.config import TrainConfig
 from garbage_cli.dataset import Dataset, Sample
 from garbage_cli.errors import ConfigError
-from garbage_cli.features import Features, compute, training_features, validation_features
+from garbage_cli.features import Features, compute, front, training_features, validation_features
 from garbage_cli.features.store import DIGESTS, ROWS, Store, make_room, usable_folder
 from garbage_cli.partition import Cut, cut
 from garbage_cli.reports import FeatureReport, LeftOut
@@ -54,7 +54,7 @@ def some(drawn: Dataset) -> Dataset:
 def in_paddle(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """No conversion for most tests: it takes seconds."""
     if "openvino" not in request.node.name:
-        monkeypatch.setattr(features, "_openvino", lambda *_: (_ for _ in ()).throw(RuntimeError))
+        monkeypatch.setattr(front, "in_openvino", lambda *_: (_ for _ in ()).throw(RuntimeError))
 
 
 def made(found: Cut, chosen: TrainConfig, data: Dataset, folder: Path) -> tuple[Features, list[Any], int, int]:
@@ -205,10 +205,11 @@ from test_features import settings
 from test_training import NETWORK
 import paddle
 from garbage_cli import features, zoo
+from garbage_cli.features import front
 from garbage_cli.dataset import Dataset
 from garbage_cli.partition import cut
 from garbage_cli.reports import FeatureReport
-features._openvino = lambda *_: (_ for _ in ()).throw(RuntimeError)
+front.in_openvino = lambda *_: (_ for _ in ()).throw(RuntimeError)
 features.SHARD_BYTES = 2 * 3 * 1280 * 2
 paddle.seed(7)
 network = zoo.build(NETWORK, class_count=8)[0]

@@ -8,7 +8,7 @@ import pytest
 
 from garbage_cli import partition, zoo
 from garbage_cli.errors import ConfigError
-from garbage_cli.features import _openvino
+from garbage_cli.features.front import in_openvino
 from garbage_cli.partition import Cut, cut
 
 SMALL = [("ResNet18_vd", 64), ("MobileNetV3_small_x0_35", 32), ("PPLCNet_x0_25", 64), ("ShuffleNetV2_x0_25", 64)]
@@ -80,7 +80,7 @@ def test_the_front_in_openvino_gives_what_paddle_gives(tmp_path: Path, name: str
     import paddle
 
     _, found = made(name, crop, part)
-    run = _openvino(found, tmp_path, crop)
+    run = in_openvino(found, tmp_path, crop)
     inputs = np.random.default_rng(2).normal(size=(5, 3, crop, crop)).astype(np.float32)
     with paddle.no_grad():
         expected = found.front()(paddle.to_tensor(inputs)).numpy()

@@ -3,42 +3,33 @@
 Knows how to run that part in the fast engine and to keep what comes out. Does not know how the rest is trained.
 """
 
-import contextlib
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from garbage_cli.batches import Batch, mix, steps_per_epoch
 from garbage_cli.batches.picking import parts, picks
 from garbage_cli.batches.preparing import augmented, read
-from garbage_cli.bundle import ONNX_FILE
 from garbage_cli.config import FrozenConfig, TrainConfig
-from garbage_cli.conversion import save_onnx, save_program
 from garbage_cli.dataset import Dataset, Sample
-from garbage_cli.errors import ConfigError, GarbageError, ImageError
+from garbage_cli.errors import ConfigError, ImageError
+from garbage_cli.features.front import Front
 from garbage_cli.features.store import Array, Digest, Store, make_room
 from garbage_cli.images import open_photo
 from garbage_cli.parallel import ordered_map
 from garbage_cli.partition import Cut
 from garbage_cli.reports import BadPhoto, FeatureReport, LeftOut, Report
 from garbage_cli.transforms import Input, Preprocess, TrainPreprocess
-from garbage_cli.vendor import available_cores, paddle
+from garbage_cli.vendor import available_cores
 
 SHARD_BYTES = 32 << 20
 """What is lost at most when the program is killed; also what is in memory at once, per kind."""
 CACHE_BYTES = 30 << 30
 """Features that were not used for longest are deleted beyond this."""
-AT_ONCE = 8
-"""Inputs that go through the engine together: more are no faster, and take more memory."""
-
-Front = Callable[[NDArray[np.float32]], Array]
-"""Inputs (n, 3, crop, crop) → what crosses the cut, (n, *shape)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +72,7 @@ def compute(
     val = Store(folder / val_key, views=1, shape=cut.shape, dtype="float32")
     make_room(folder, keep=[train.folder, val.folder], limit=CACHE_BYTES)
     kept = []
-    front = _Front(cut, config)
+    front = Front(cut, crop=config.preprocess.crop)
     for store, samples, plain in ((val, dataset.val, True), (train, dataset.train, False)):
         digests = yield from _digests(samples)
         missing = _missing(samples, digests, store)
@@ -158,7 +149,7 @@ def _fill(
     store: Store,
     missing: dict[Digest, Sample],
     config: TrainConfig,
-    front: "_Front",
+    front: Front,
     stop: Callable[[], bool],
     *,
     plain: bool,
@@ -186,7 +177,7 @@ def _fill(
 
 
 def _rows(
-    store: Store, missing: dict[Digest, Sample], config: TrainConfig, front: "_Front", *, plain: bool
+    store: Store, missing: dict[Digest, Sample], config: TrainConfig, front: Front, *, plain: bool
 ) -> Iterator[tuple[Digest, Array | BadPhoto]]:
     """The features of each missing photo, shape (views, *shape), or why there are none, in order.
 
@@ -214,58 +205,6 @@ def _augmented(sample: Sample, digest: Digest, config: TrainConfig, views: int) 
     key = int.from_bytes(digest[:8], "big")
     seeds = [[config.seed, 0, key, view] for view in range(views)]
     return augmented(read(sample), TrainPreprocess(config.preprocess, config.augment), seeds)
-
-
-class _Front:
-    """The frozen part in OpenVINO, converted when it is first needed; in Paddle where that can't be had."""
-
-    def __init__(self, cut: Cut, config: TrainConfig) -> None:
-        self._cut = cut
-        self._crop = config.preprocess.crop
-        self._run: Front | None = None
-        self._threads = 1
-        self.engine = ""
-
-    def open(self) -> int:
-        """Make it ready; return in how many threads it may be called."""
-        if self._run is not None:
-            return self._threads
-        with contextlib.suppress(GarbageError, RuntimeError, ValueError, NotImplementedError):
-            with tempfile.TemporaryDirectory(prefix="garbage-front-") as folder:
-                self._run = _openvino(self._cut, Path(folder), self._crop)
-            self.engine, self._threads = "OpenVINO", available_cores()
-            return self._threads
-        self._run, self.engine = _paddle(self._cut), "Paddle"
-        return self._threads
-
-    def __call__(self, inputs: Sequence[Input]) -> Array:
-        """Map a photo's inputs to what crosses, (n, *shape)."""
-        assert self._run is not None
-        pieces = [inputs[start : start + AT_ONCE] for start in range(0, len(inputs), AT_ONCE)]
-        return np.concatenate([self._run(np.stack(piece)) for piece in pieces])
-
-
-def _openvino(cut: Cut, folder: Path, crop: int) -> Front:
-    from garbage_cli.engines.openvino import OpenVinoStreams
-
-    save_program(cut.front(), folder, crop=crop)
-    save_onnx(folder)
-    engine = OpenVinoStreams(folder / ONNX_FILE, streams=available_cores())
-    noise = np.random.default_rng(0).normal(size=(2, 3, crop, crop)).astype(np.float32)
-    expected, got = _paddle(cut)(noise), engine.infer(noise)
-    if not np.abs(got - expected).max() <= 1e-3 * max(1e-6, float(np.abs(expected).max())):
-        raise ConfigError("the converted network differs")
-    return engine.infer
-
-
-def _paddle(cut: Cut) -> Front:
-    module, front = paddle("training"), cut.front()
-
-    def run(inputs: NDArray[np.float32]) -> Array:
-        with module.no_grad():
-            return np.asarray(front(module.to_tensor(inputs)).numpy())
-
-    return run
 
 
 def training_features(
