@@ -6,66 +6,26 @@ Knows the order of things in a run. Does not know the terminal, archives, or how
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from garbage_cli.batches import Batch, steps_per_epoch
-from garbage_cli.bundle import BEST_WEIGHTS, LATEST_WEIGHTS
+from garbage_cli.batches import Batch
 from garbage_cli.config import TrainConfig, parse_duration
 from garbage_cli.dataset import Dataset
-from garbage_cli.depthwise import use_products
-from garbage_cli.errors import CheckpointError, ConfigError, DatasetError
+from garbage_cli.errors import ConfigError, DatasetError
 from garbage_cli.features.store import usable_folder
-from garbage_cli.reports import EpochReport, Finished, Interrupted, LeftOut, Report, Started, StepReport
-from garbage_cli.runs import (
-    AVERAGE,
-    OPTIMIZER_STATE,
-    Progress,
-    load_progress,
-    move_aside,
-    publish,
-    resumable,
-    run_facts,
-    save,
-    write_config,
-)
-from garbage_cli.trainer.artefacts import Logs, write_environment, write_first_batch, write_results
+from garbage_cli.reports import EpochReport, Finished, Interrupted, LeftOut, Report, StepReport
+from garbage_cli.runs import Progress, resumable
+from garbage_cli.trainer.artefacts import write_results
 from garbage_cli.trainer.evaluating import Score, evaluate
-from garbage_cli.trainer.learning import Learner
-from garbage_cli.trainer.processes import Processes, given_device, join
+from garbage_cli.trainer.job import Job, begin, save_state
+from garbage_cli.trainer.processes import given_device, join
 from garbage_cli.trainer.schedule import learning_rate
-from garbage_cli.trainer.starting import check_input, load_weights
-from garbage_cli.trainer.tuning import Material, compute_features, fitting, settled
+from garbage_cli.trainer.tuning import compute_features, settled
 from garbage_cli.vendor import choose_device, paddle
-from garbage_cli.zoo import Fit, build, load_exactly, read_state, read_weights
 
 __all__ = ["learning_rate", "train"]
-
-
-@dataclass(slots=True)
-class _Job:
-    """What stays the same through a run, and the bad photos named so far."""
-
-    run: Path
-    config: TrainConfig
-    dataset: Dataset
-    learner: Learner
-    material: Material
-    processes: Processes
-    steps: int
-    facts: dict[str, Any]
-    logs: Logs
-    stop: Callable[[], bool]
-    begun: float
-    """When this call began, by `time.monotonic`."""
-    deadline: float
-    """By the same clock; infinite where there is no limit."""
-    named: set[Path] = field(default_factory=set)
-    drawn: float = 0.0
-    """When the curves were last drawn, by `time.monotonic`."""
 
 
 def train(
@@ -99,7 +59,7 @@ def train(
     limit = parse_duration(str(config.time_limit)) if config.time_limit else float("inf")
     # a saved optimiser state names its tensors; the names must come out alike
     with module.utils.unique_name.guard(), ExitStack() as stack:
-        job, progress = yield from _begin(
+        job, progress = yield from begin(
             config,
             dataset,
             asked=asked,
@@ -120,143 +80,32 @@ def train(
         yield from _epochs(job, progress)
 
 
-def _begin(
-    config: TrainConfig,
-    dataset: Dataset,
-    *,
-    asked: TrainConfig,
-    run: Path,
-    record: dict[str, Any] | None,
-    device: str,
-    processes: Processes,
-    stop: Callable[[], bool],
-    begun: float,
-    limit: float,
-) -> Generator[Report, None, tuple[_Job, Progress]]:
-    paddle("training").seed(config.seed)
-    class_count = len(dataset.labels)
-    network, multipliers_used = build(config.model.name, class_count=class_count, lr_mult=config.model.lr_mult)
-    fit = (yield from _pretrained(network, config, class_count, processes)) if record is None else None
-    check_input(network, config)
-    if device == "cpu":
-        use_products(network)
-    made = fitting(network, config, dataset, processes, asked=asked)
-    config = made.config
-    learner = Learner(
-        network,
-        forward=made.forward,
-        parameters=made.parameters,
-        config=config,
-        class_counts=np.array(list(dataset.counts("train").values())),
-        processes=processes,
-    )
-    steps = steps_per_epoch(len(dataset.train), config.batch_size, world=processes.world)
-    moved, progress = None, Progress()
-    if record is None and processes.first:
-        moved = move_aside(run)
-        write_config(run, replace(config, time_limit=None))  # of this call, not of the run
-        write_environment(run, device=device, processes=processes.world)
-        write_first_batch(run, config, dataset)
-    logs = Logs(run, wanted=config.visualdl and processes.first)
-    facts = run_facts(replace(config, time_limit=None), dataset)
-    job = _Job(run, config, dataset, learner, made, processes, steps, facts, logs, stop, begun, begun + limit)
-    if record is None:
-        processes.same_start(list(network.state_dict().values()))
-        _save(job, progress)
-    else:
-        progress = _restore(job, record)
-    yield _started(job, progress, device=device, fit=fit, multipliers_used=multipliers_used, moved=moved)
-    return job, progress
-
-
-def _pretrained(
-    network: Any, config: TrainConfig, class_count: int, processes: Processes
-) -> Generator[Report, None, Fit | None]:
-    """Load the weights; the first process fetches them while the others wait."""
-    if not processes.first:
-        processes.wait()
-    fit = yield from load_weights(network, config, class_count)
-    if processes.first:
-        processes.wait()
-    return fit
-
-
-def _started(
-    job: _Job, progress: Progress, *, device: str, fit: Fit | None, multipliers_used: bool, moved: Path | None
-) -> Started:
-    return Started(
-        job.run,
-        job.config,
-        device,
-        job.dataset,
-        fit,
-        multipliers_used,
-        job.material.words,
-        job.processes.world,
-        progress.epoch,
-        progress.step,
-        moved,
-    )
-
-
-def _save(job: _Job, progress: Progress) -> None:
-    if job.processes.first:
-        save(
-            job.run,
-            progress,
-            weights=job.learner.network.state_dict(),
-            average=job.learner.averaged_weights(),
-            state=job.learner.state(),
-            facts=job.facts,
-        )
-    job.processes.wait()
-
-
-def _restore(job: _Job, record: dict[str, Any]) -> Progress:
-    progress, state = load_progress(job.run, record)
-    network = job.learner.network
-    try:
-        load_exactly(network, read_weights(state / LATEST_WEIGHTS), source=state / LATEST_WEIGHTS)
-        average = read_weights(state / AVERAGE) if (state / AVERAGE).is_file() else None
-        before = state / OPTIMIZER_STATE
-        job.learner.load_state(read_state(before) if before.is_file() else {}, average)  # no file before the first step
-        if job.processes.first:
-            publish(job.run, progress, state)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{error}; the run can't go on. Start anew without --resume (this run is then kept beside the new one), "
-            f"from its weights if you like: --pretrained {job.run / BEST_WEIGHTS}"
-        ) from None
-    job.processes.wait()
-    return progress
-
-
-def _asked(job: _Job) -> bool:
+def _asked(job: Job) -> bool:
     return job.stop() or time.monotonic() >= job.deadline
 
 
-def _interrupted(job: _Job, progress: Progress) -> Interrupted:
+def _interrupted(job: Job, progress: Progress) -> Interrupted:
     seconds = _seconds(job, progress)
     return Interrupted(job.run, progress.epoch, progress.step, progress.best, seconds, time_is_up=not job.stop())
 
 
-def _seconds(job: _Job, progress: Progress) -> float:
+def _seconds(job: Job, progress: Progress) -> float:
     """Of all epochs; of this call, with what it took before the first one, where that is more."""
     return max(sum(report.seconds for report in progress.history), time.monotonic() - job.begun)
 
 
-def _epochs(job: _Job, progress: Progress) -> Iterator[Report]:
+def _epochs(job: Job, progress: Progress) -> Iterator[Report]:
     while progress.epoch <= job.config.epochs and not _no_longer_better(job, progress):
         progress, stopped = yield from _steps(job, progress)
         if stopped:
-            _save(job, progress)
+            save_state(job, progress)
             if progress.history:
                 _draw_results(job, progress)
             yield _interrupted(job, progress)
             return
         report = yield from _close_epoch(job, progress)
         progress = progress.with_epoch(report)
-        _save(job, progress)
+        save_state(job, progress)
         if job.processes.first:
             job.logs.epoch(report)
             _draw_results(job, progress, rarely=True)
@@ -267,7 +116,7 @@ def _epochs(job: _Job, progress: Progress) -> Iterator[Report]:
         yield Finished(job.run, best, _seconds(job, progress), early)
 
 
-def _draw_results(job: _Job, progress: Progress, *, rarely: bool = False) -> None:
+def _draw_results(job: Job, progress: Progress, *, rarely: bool = False) -> None:
     """Draw the curves; rarely: not more often than every ten seconds, since epochs over features take less than one."""
     now = time.monotonic()
     if job.processes.first and not (rarely and now - job.drawn < 10):
@@ -275,13 +124,13 @@ def _draw_results(job: _Job, progress: Progress, *, rarely: bool = False) -> Non
         job.drawn = now
 
 
-def _no_longer_better(job: _Job, progress: Progress) -> bool:
+def _no_longer_better(job: Job, progress: Progress) -> bool:
     """Whether as many epochs as the config's patience have passed without a better one."""
     best, patience = progress.best, job.config.patience
     return bool(patience and best and progress.epoch - 1 - best.epoch >= patience)
 
 
-def _steps(job: _Job, progress: Progress) -> Generator[Report, None, tuple[Progress, bool]]:
+def _steps(job: Job, progress: Progress) -> Generator[Report, None, tuple[Progress, bool]]:
     """The steps of one epoch that are not yet done, until the end or until asked to stop; say which."""
     clock = time.perf_counter()
     for batch in job.material.training(epoch=progress.epoch, start=progress.step):
@@ -299,7 +148,7 @@ def _steps(job: _Job, progress: Progress) -> Generator[Report, None, tuple[Progr
     return progress, False
 
 
-def _step(job: _Job, progress: Progress, batch: Batch) -> tuple[float, int, int, bool]:
+def _step(job: Job, progress: Progress, batch: Batch) -> tuple[float, int, int, bool]:
     """Learn from one batch; return over all processes: sum of losses, how many right, of how many, whether to stop."""
     done = (progress.epoch - 1) * job.steps + progress.step
     rate = learning_rate(job.config, step=done, steps=job.steps)
@@ -326,14 +175,14 @@ def _step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence(place).generate_state(1)[0])
 
 
-def _left_out(job: _Job, batch: Batch) -> Iterator[Report]:
+def _left_out(job: Job, batch: Batch) -> Iterator[Report]:
     fresh = tuple(bad for bad in batch.bad if bad.path not in job.named)
     if fresh:
         job.named.update(bad.path for bad in fresh)
         yield LeftOut(fresh)
 
 
-def _close_epoch(job: _Job, progress: Progress) -> Generator[Report, None, EpochReport]:
+def _close_epoch(job: Job, progress: Progress) -> Generator[Report, None, EpochReport]:
     begun = time.perf_counter()
     score = yield from _evaluate(job)
     figures = {"top1": score.top1, "macro_f1": score.macro_f1}
@@ -352,7 +201,7 @@ def _close_epoch(job: _Job, progress: Progress) -> Generator[Report, None, Epoch
     )
 
 
-def _evaluate(job: _Job) -> Generator[Report, None, Score]:
+def _evaluate(job: Job) -> Generator[Report, None, Score]:
     """The figures of the averaged weights where there are any, else of the weights."""
     left_out: list[Report] = []
 
