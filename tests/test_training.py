@@ -76,6 +76,12 @@ def test_a_run_folder_holds_what_others_build_on(trained: Path) -> None:
     assert latest_run(trained.parent) == trained
 
 
+def test_logs_for_visualdl_are_written_where_they_are_asked_for(drawn: Dataset, tmp_path: Path) -> None:
+    run(config(epochs=1, visualdl=True), drawn, tmp_path)
+    (log,) = (tmp_path / NETWORK / "visualdl").glob("vdlrecords.*.log")
+    assert b"val_top1" in log.read_bytes()
+
+
 def test_the_weights_are_in_paddleclass_own_format(trained: Path) -> None:
     import paddle
 
