@@ -26,6 +26,7 @@ from garbage_cli.transforms import Preprocess, TrainPreprocess
 from garbage_cli.vendor import available_cores
 
 __all__ = [
+    "MIXING",
     "Batch",
     "evaluation_batches",
     "mix",
@@ -34,7 +35,7 @@ __all__ = [
     "training_batches",
 ]
 
-_MIXING = 2**31
+MIXING = 2**31
 """Keeps the chances of mixing a batch apart from those of augmenting a photo, which count repetitions here."""
 
 
@@ -52,7 +53,7 @@ def training_batches(
     prepare = partial(_prepare_pick, samples, config, epoch)
     groups = parts(order[start * size : steps * size], size, rank=rank, world=world)
     for step, batch in enumerate(_batches(prepare, groups, config, world), start):
-        yield mix(batch, config.augment, np.random.default_rng([config.seed, epoch, step, _MIXING, rank]))
+        yield mix(batch, config.augment, np.random.default_rng([config.seed, epoch, step, MIXING, rank]))
 
 
 def _prepare_pick(samples: Sequence[Sample], config: TrainConfig, epoch: int, pick: Pick) -> Prepared:

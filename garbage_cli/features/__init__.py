@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from garbage_cli.batches import Batch, mix, steps_per_epoch
+from garbage_cli.batches import MIXING, Batch, mix, steps_per_epoch
 from garbage_cli.batches.picking import parts, picks
 from garbage_cli.batches.preparing import augmented, read
 from garbage_cli.config import FrozenConfig, TrainConfig
@@ -222,7 +222,7 @@ def training_features(
         rows = [(index, kept.row(index), _view(config, epoch, index, time)) for index, time in group]
         good = [(index, row[view]) for index, row, view in rows if row is not None]
         batch = _batch(kept, good)
-        yield mix(batch, augment, np.random.default_rng([config.seed, epoch, step, 2**31, rank]))
+        yield mix(batch, augment, np.random.default_rng([config.seed, epoch, step, MIXING, rank]))
 
 
 def _view(config: TrainConfig, epoch: int, index: int, time: int) -> int:
