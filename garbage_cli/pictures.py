@@ -46,9 +46,9 @@ def results_png(history: Sequence[EpochReport]) -> bytes:
     """
     if not history:
         raise ValueError("a run without an epoch has no curves")
-    figure = _figure(10.5, 3.5)
-    figure.set_layout_engine("constrained")
-    losses, accuracies, rates = figure.subplots(1, 3)
+    drawing = figure(10.5, 3.5, extra="train")
+    drawing.set_layout_engine("constrained")
+    losses, accuracies, rates = drawing.subplots(1, 3)
     epochs = [report.epoch for report in history]
     best = max(history, key=lambda report: (report.best, report.epoch))
     _curve(losses, epochs, [report.train_loss for report in history], "training", _TRAIN)
@@ -64,7 +64,7 @@ def results_png(history: Sequence[EpochReport]) -> bytes:
     _mark_best(accuracies, best)
     for axes in (losses, accuracies):
         axes.legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return png(drawing)
 
 
 def batch_png(
@@ -81,19 +81,19 @@ def batch_png(
     columns = min(columns, len(photos))
     rows = math.ceil(len(photos) / columns)
     width, height = columns * (_TILE + _GAP) + _GAP, rows * (_TITLE + _TILE + _GAP) + _GAP
-    figure = _figure(width / _DPI, height / _DPI)
+    drawing = figure(width / _DPI, height / _DPI, extra="train")
     sheet = np.full((height, width, 3), 255, np.uint8)
-    font, has = _font(CHINESE_FONTS)
+    properties, has = font(CHINESE_FONTS)
     for number, photo in enumerate(photos):
         row, column = divmod(number, columns)
         left, top = _GAP + column * (_TILE + _GAP), _GAP + row * (_TITLE + _TILE + _GAP) + _TITLE
         sheet[top : top + _TILE, left : left + _TILE] = _tile(photo)
-        figure.text(
+        drawing.text(
             (left + _TILE / 2) / width, 1 - (top - 6) / height, _fitting(titles[number], has),
-            fontproperties=font, fontsize=7.5, horizontalalignment="center", parse_math=False,
+            fontproperties=properties, fontsize=7.5, horizontalalignment="center", parse_math=False,
         )  # fmt: skip
-    figure.figimage(sheet, origin="upper")
-    return _png(figure)
+    drawing.figimage(sheet, origin="upper")
+    return png(drawing)
 
 
 def _tile(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -102,22 +102,25 @@ def _tile(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(photo).resize((_TILE, _TILE), Image.Resampling.LANCZOS))
 
 
-def _figure(width: float, height: float) -> "Figure":
-    """An empty figure, in inches, with the renderer that needs no window."""
-    require("drawing", module="matplotlib", package="matplotlib", extra="train")
+def figure(width: float, height: float, *, extra: str) -> "Figure":
+    """Return an empty figure, in inches, with the renderer that needs no window.
+
+    Raises MissingExtraError, which names `extra`, without matplotlib.
+    """
+    require("drawing", module="matplotlib", package="matplotlib", extra=extra)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it speaks of its cache of fonts
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
+    drawing = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    FigureCanvasAgg(drawing)
+    return drawing
 
 
-def _png(figure: "Figure") -> bytes:
-    """The figure's bytes; without the version of matplotlib in them, which would make them differ."""
+def png(drawing: "Figure") -> bytes:
+    """Return the figure's bytes; without the version of matplotlib in them, which would make them differ."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    drawing.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -153,8 +156,8 @@ def _photos(inputs: NDArray[np.float32], spec: PreprocessConfig) -> NDArray[np.u
 
 
 @lru_cache(maxsize=4)
-def _font(families: tuple[str, ...]) -> tuple["FontProperties", Callable[[str], bool]]:
-    """The first of these families that this machine has, else matplotlib's own; and whether it has a character."""
+def font(families: tuple[str, ...]) -> tuple["FontProperties", Callable[[str], bool]]:
+    """Return the first of these families that is there, else matplotlib's own; and whether it has a character."""
     from matplotlib import font_manager
 
     names = {entry.name for entry in font_manager.fontManager.ttflist}

@@ -14,6 +14,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from garbage_cli.errors import DatasetError
+
+
+def require_room(folder: Path) -> None:
+    """Raise DatasetError if a report can't be written into this folder, before the work is done for nothing."""
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise DatasetError(f"{place} is a file; name another folder with --report")
+    if not os.access(place, os.W_OK):
+        raise DatasetError(f"{place} can't be written to; name another folder with --report")
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file atomically: readers see the old content or all of the new one."""

@@ -121,7 +121,7 @@ def test_no_title_asks_for_a_character_that_its_font_lacks(monkeypatch: pytest.M
 
 
 def test_without_a_chinese_font_the_rest_of_a_title_is_kept() -> None:
-    _, has = pictures._font(())
+    _, has = pictures.font(())
     assert pictures._fitting("易拉罐 drink can", has) == "drink can"
     assert pictures._fitting("可回收物/易拉罐 23", has) == "23"
     assert pictures._fitting("易拉罐", has) == ""
@@ -133,7 +133,7 @@ def test_with_a_chinese_font_a_title_is_whole() -> None:
     names = {entry.name for entry in font_manager.fontManager.ttflist}
     if not names & set(pictures.CHINESE_FONTS):
         pytest.skip("this machine has no font with Chinese")
-    _, has = pictures._font(pictures.CHINESE_FONTS)
+    _, has = pictures.font(pictures.CHINESE_FONTS)
     assert pictures._fitting("易拉罐 drink can", has) == "易拉罐 drink can"
     batch = np.zeros((1, 3, 4, 4), np.float32)
     assert batch_png(batch, ["易拉罐"], SPEC) != batch_png(batch, [""], SPEC)

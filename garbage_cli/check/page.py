@@ -3,12 +3,8 @@
 Knows JSON and HTML. Does not know how anything was found.
 """
 
-import base64
-import io
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,12 +13,10 @@ from garbage_cli.check import KINDS, Checked, Finding, Kind
 from garbage_cli.check.fixing import Fixed
 from garbage_cli.dataset import SPLITS, Dataset
 from garbage_cli.dataset.text import printable
-from garbage_cli.errors import DatasetError, ImageError, MissingExtraError
-from garbage_cli.images import DEFAULT_LIMITS, open_photo
-from garbage_cli.parallel import ordered_map
-from garbage_cli.prediction import Photo
+from garbage_cli.errors import MissingExtraError
+from garbage_cli.storage import require_room as require_room
 from garbage_cli.storage import write_json, write_text
-from garbage_cli.vendor import available_cores
+from garbage_cli.thumbnails import data_urls
 
 JSON_FILE, PAGE_FILE = "check.json", "check.html"
 FORMAT = 1
@@ -35,15 +29,6 @@ NAMED = 1000
 """Findings of one kind that the page names; check.json holds all."""
 SIDE_BY_SIDE = 4
 """Photos of one finding that are shown beside each other."""
-
-
-def require_room(folder: Path) -> None:
-    """Raise DatasetError if a report can't be written into this folder, before the work is done for nothing."""
-    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not place.is_dir():
-        raise DatasetError(f"{place} is a file; name another folder with --report")
-    if not os.access(place, os.W_OK):
-        raise DatasetError(f"{place} can't be written to; name another folder with --report")
 
 
 def write(checked: Checked, folder: Path, fixed: Fixed | None = None) -> Path:
@@ -179,7 +164,7 @@ def _sections(checked: Checked) -> list[_Section]:
     by_kind = {name: [f for f in checked.findings if f.kind.name == name] for name in checked.counts()}
     pictured = {name: found[:PICTURED] for name, found in by_kind.items()}
     names = [name for found in pictured.values() for finding in found for name in _shown(finding)]
-    thumbs = _thumbs(dict.fromkeys(names), checked.dataset.root)
+    thumbs = data_urls({name: checked.dataset.root / name for name in names}, side=THUMB)
     return [
         _Section(
             KINDS[name],
@@ -196,21 +181,3 @@ def _shown(finding: Finding) -> list[str]:
     if not finding.path or finding.kind.name in ("bad-line", "outside", "missing"):
         return []
     return list(dict.fromkeys([finding.path, *finding.others]))[:SIDE_BY_SIDE]
-
-
-def _thumbs(names: Iterable[str], root: Path) -> dict[str, str]:
-    threads = available_cores()
-    return dict(ordered_map(partial(_thumb, root), names, threads=threads, ahead=4 * threads))
-
-
-def _thumb(root: Path, name: str) -> tuple[str, str]:
-    """A photo as a small JPEG in a data URL; "" if it can't be decoded."""
-    try:
-        image = open_photo(Photo.from_path(root / name).read(max_bytes=DEFAULT_LIMITS.max_bytes)).image
-    except ImageError:
-        return name, ""
-    small = image.copy()
-    small.thumbnail((THUMB, THUMB))
-    data = io.BytesIO()
-    small.save(data, "JPEG", quality=75)
-    return name, f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
