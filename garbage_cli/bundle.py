@@ -4,6 +4,7 @@ Knows their files and how to check them. Does not know how a model was trained o
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,7 @@ class ModelBundle:
             for name, facts in files.items():
                 _check_size(root / name, facts["bytes"])
             _check_content(root / DESCRIPTION_FILE, files[DESCRIPTION_FILE]["sha256"])
+            _check_calibration(root, manifest.get("calibration") or {})
             return cls(root, *_read_description(root / DESCRIPTION_FILE), files, manifest)
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{root / MANIFEST_FILE} is incomplete ({error!r}); export the model again") from None
@@ -143,6 +145,21 @@ class ModelBundle:
             raise BundleError(f"{self.root} holds no {name}; export the model again")
         _check_content(self.root / name, self.files[name]["sha256"])
         return self.root / name
+
+    @property
+    def temperature(self) -> float:
+        """What the network divides its logits by before the softmax, so that scores hold what they promise."""
+        return float(self._calibration.get("temperature", 1.0))
+
+    @property
+    def threshold(self) -> float | None:
+        """The score under which the answer is "not sure"; None where there is always an answer."""
+        threshold = self._calibration.get("threshold")
+        return None if threshold is None else float(threshold)
+
+    @property
+    def _calibration(self) -> Mapping[str, Any]:
+        return self.facts.get("calibration") or {}
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -173,6 +190,16 @@ def _check_size(path: Path, expected: int) -> None:
 def _check_content(path: Path, expected: str) -> None:
     if sha256(path) != expected:
         raise BundleError(f"{path} is not what was exported (SHA-256 differs); export the model again")
+
+
+def _check_calibration(root: Path, facts: Mapping[str, Any]) -> None:
+    """Refuse numbers by which no score could be read."""
+    temperature, threshold = facts.get("temperature", 1.0), facts.get("threshold")
+    numbers = (temperature, 0.0 if threshold is None else threshold)
+    if any(isinstance(each, bool) or not isinstance(each, int | float) for each in numbers):
+        raise BundleError(f"{root / MANIFEST_FILE}: calibration {facts} holds no numbers; export the model again")
+    if not (0 < temperature < math.inf and 0 <= numbers[1] <= 1):
+        raise BundleError(f"{root / MANIFEST_FILE}: calibration {facts} is out of range; export the model again")
 
 
 def _description(name: str, labels: Labels, spec: PreprocessConfig) -> str:

@@ -4,7 +4,7 @@ Knows Paddle's export and the ONNX converter. Does not know the training loop or
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from garbage_cli.bundle import (
     ModelBundle,
     read_json,
 )
+from garbage_cli.card import CARD_FILE, model_card
 from garbage_cli.conversion import save_onnx, save_program
 from garbage_cli.dataset import Dataset
 from garbage_cli.engines import NAMES, choose_engine, is_installed, open_engine
 from garbage_cli.errors import BundleError, GarbageError
-from garbage_cli.storage import staged_folder
+from garbage_cli.evaluation.measured import Measured
+from garbage_cli.storage import staged_folder, write_text
 from garbage_cli.vendor import paddle
 from garbage_cli.zoo import build, load_exactly, read_weights
 
@@ -64,28 +66,34 @@ class Exported:
     """What the engines were compared on."""
 
 
-def export(checkpoint: Checkpoint, *, out: Path) -> Iterator[Step | Parity | Exported]:
+def export(
+    checkpoint: Checkpoint, *, out: Path, measured: Measured | None = None
+) -> Iterator[Step | Parity | Exported]:
     """Write the bundle of a checkpoint to `out`, replacing one that is there; yield what is being done.
+
+    Of what was `measured`, the temperature goes into the network itself, so that whatever reads it has calibrated
+    scores, the threshold into the manifest, and all figures into manifest and model card.
 
     Raises BundleError, and leaves `out` as it was, if an engine differs by more than TOLERANCE.
     """
     _refuse_foreign_folder(out)
     yield Step("loading the checkpoint")
-    network = _network(checkpoint)
+    network = _network(checkpoint, temperature=measured.temperature if measured else 1.0)
     inputs, samples = _samples(checkpoint)
     with staged_folder(out) as staging:
         yield Step("writing the Paddle inference model")
         save_program(network, staging, crop=checkpoint.config.preprocess.crop)
         yield Step("converting to ONNX")
         save_onnx(staging)
-        _describe(staging, checkpoint, parity=())
+        write_text(staging / CARD_FILE, model_card(checkpoint, measured))
+        _describe(staging, checkpoint, measured, parity=())
         parity = []
         for each in _compare(ModelBundle.load(staging), _reference(network, inputs), inputs):
             parity.append(each)
             yield each
         if all(each.difference is None for each in parity):
             raise BundleError("no engine installed here can run this network; nothing was exported")
-        _describe(staging, checkpoint, parity=tuple(parity))
+        _describe(staging, checkpoint, measured, parity=tuple(parity))
     yield Exported(ModelBundle.load(out), checkpoint, tuple(parity), samples)
 
 
@@ -104,8 +112,8 @@ def _refuse_foreign_folder(out: Path) -> None:
         raise BundleError(f"{out} holds something that no export wrote ({strange[0]}); choose another --out")
 
 
-def _network(checkpoint: Checkpoint) -> Any:
-    """The checkpoint's network with the softmax that PaddleClas's exports end in."""
+def _network(checkpoint: Checkpoint, *, temperature: float) -> Any:
+    """The checkpoint's network with the softmax that PaddleClas's exports end in, of logits over `temperature`."""
     nn = paddle("garbage export").nn
     network, _ = build(checkpoint.config.model.name, class_count=len(checkpoint.labels))
     load_exactly(network, read_weights(checkpoint.weights), source=checkpoint.weights)
@@ -117,7 +125,8 @@ def _network(checkpoint: Checkpoint) -> Any:
 
         def forward(self, x: Any) -> Any:
             output = self.network(x)
-            return nn.functional.softmax(output[0] if isinstance(output, (list, tuple)) else output, axis=-1)
+            logits = output[0] if isinstance(output, (list, tuple)) else output
+            return nn.functional.softmax(logits if temperature == 1 else logits / temperature, axis=-1)
 
     scored = Scored()
     scored.eval()
@@ -158,7 +167,12 @@ def _compare(bundle: ModelBundle, reference: Scores, inputs: NDArray[np.float32]
         yield Parity(name, difference)
 
 
-def _describe(folder: Path, checkpoint: Checkpoint, *, parity: tuple[Parity, ...]) -> None:
+def _calibration(measured: Measured) -> dict[str, float]:
+    """What a predictor goes by; the temperature is in the network already."""
+    return {"temperature": measured.temperature, "threshold": measured.threshold}
+
+
+def _describe(folder: Path, checkpoint: Checkpoint, measured: Measured | None, *, parity: tuple[Parity, ...]) -> None:
     module = paddle("garbage export")
     crop = checkpoint.config.preprocess.crop
     facts = {
@@ -167,6 +181,8 @@ def _describe(folder: Path, checkpoint: Checkpoint, *, parity: tuple[Parity, ...
         "output": {"shape": [None, len(checkpoint.labels)], "dtype": "float32", "meaning": "probabilities"},
         "classes": len(checkpoint.labels),
         "source": {"weights": checkpoint.weights.name, "run": checkpoint.root.name, "top1": checkpoint.top1},
+        "calibration": _calibration(measured) if measured else None,
+        "metrics": asdict(measured) if measured else None,
         "parity": {each.engine: each.difference for each in parity if each.difference is not None},
         "versions": {"garbage": __version__, "paddle": module.__version__},
         "exported": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -64,6 +64,8 @@ class Prediction:
     image: str
     scores: tuple[Score, ...] = ()
     error: str | None = None
+    sure: bool = True
+    """Whether the best score reaches the model's threshold; else the answer is "not sure"."""
 
     @property
     def best(self) -> Score | None:
@@ -72,8 +74,8 @@ class Prediction:
 
     @property
     def bin_name(self) -> str | None:
-        """The bin of the likeliest class, in the data set's own word."""
-        return self.best.label.bin_name if self.best else None
+        """The bin to use, that of the likeliest class, in the data set's own word; None where the answer is not sure."""
+        return self.best.label.bin_name if self.best and self.sure else None
 
 
 class Classifier(Protocol):

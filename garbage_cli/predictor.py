@@ -23,6 +23,9 @@ from garbage_cli.vendor import available_cores
 
 DEFAULT_TOP_K = 5
 
+Row = NDArray[np.float32]
+"""The probabilities of all classes for one photo."""
+
 
 class Predictor:
     """A bundle loaded into an engine. Answers from several threads at once; they take turns at the engine."""
@@ -33,12 +36,17 @@ class Predictor:
         *,
         engine: str = "auto",
         top_k: int | None = None,
+        threshold: float | None = None,
         threads: int = 0,
         limits: ImageLimits = DEFAULT_LIMITS,
     ) -> None:
-        """`top_k` None means five, or all classes of a model that has fewer; `threads` 0 means all cores."""
+        """`top_k` None means five, or all classes of a model that has fewer; `threads` 0 means all cores.
+
+        A best score under `threshold` (0…1) is answered "not sure"; None means the bundle's own threshold.
+        """
         self.bundle = bundle
         self.top_k = check_top_k(top_k, bundle.labels)
+        self.threshold = check_threshold(threshold, bundle)
         self.engine = choose_engine(engine, bundle)
         self._engine = open_engine(self.engine, bundle, threads=threads)
         self._preprocess = Preprocess(bundle.preprocess)
@@ -46,27 +54,42 @@ class Predictor:
         self._turn = threading.Lock()
 
     @classmethod
-    def load(cls, root: Path, *, engine: str = "auto", top_k: int | None = None, threads: int = 0) -> "Predictor":
+    def load(
+        cls,
+        root: Path,
+        *,
+        engine: str = "auto",
+        top_k: int | None = None,
+        threshold: float | None = None,
+        threads: int = 0,
+    ) -> "Predictor":
         """Open an inference folder; raise BundleError or ConfigError that says what is wrong with it."""
-        return cls(ModelBundle.load(root), engine=engine, top_k=top_k, threads=threads)
+        return cls(ModelBundle.load(root), engine=engine, top_k=top_k, threshold=threshold, threads=threads)
 
     def predict(self, photos: Iterable[Photo]) -> Iterator[Prediction]:
         """Yield one Prediction per photo, in input order; a bad photo gives one with `error` set."""
+        for photo, scores in self.scores(photos):
+            yield self._prediction(photo, scores, self.top_k)
+
+    def scores(self, photos: Iterable[Photo]) -> Iterator[tuple[Photo, Row | ImageError]]:
+        """Yield each photo, in input order, with the probabilities of all classes, or what is wrong with it."""
         threads = max(2, available_cores())
         prepare = partial(_prepare, preprocess=self._preprocess, limits=self._limits)
         for photo, prepared in ordered_map(prepare, photos, threads=threads, ahead=4 * threads):
-            if isinstance(prepared, ImageError):
-                yield Prediction(photo.name, error=str(prepared))
-            else:
-                yield Prediction(photo.name, self.top(self.infer(prepared[None])[0]))
+            yield photo, prepared if isinstance(prepared, ImageError) else self.infer(prepared[None])[0]
 
     def answer(self, photo: Photo, *, top_k: int | None = None) -> Prediction:
         """Answer one photo in the calling thread: what a server does for each of its requests."""
         k = self.top_k if top_k is None else check_top_k(top_k, self.bundle.labels)
         _, prepared = _prepare(photo, preprocess=self._preprocess, limits=self._limits)
-        if isinstance(prepared, ImageError):
-            return Prediction(photo.name, error=str(prepared))
-        return Prediction(photo.name, self.top(self.infer(prepared[None])[0], k))
+        scores = prepared if isinstance(prepared, ImageError) else self.infer(prepared[None])[0]
+        return self._prediction(photo, scores, k)
+
+    def _prediction(self, photo: Photo, scores: Row | ImageError, k: int) -> Prediction:
+        if isinstance(scores, ImageError):
+            return Prediction(photo.name, error=str(scores))
+        best = self.top(scores, k)
+        return Prediction(photo.name, best, sure=best[0].score >= self.threshold)
 
     def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map inputs (n, 3, crop, crop) to probabilities (n, classes)."""
@@ -81,6 +104,15 @@ class Predictor:
     def warm_up(self) -> None:
         """Run the network once on nothing, so that the first photo does not pay for it."""
         self.infer(np.zeros((1, *self.bundle.input_shape), np.float32))
+
+
+def check_threshold(threshold: float | None, bundle: ModelBundle) -> float:
+    """Return the score under which the answer is "not sure", 0 for never; raise ConfigError if it is no score."""
+    if threshold is None:
+        return bundle.threshold or 0.0
+    if not 0 <= threshold <= 1:
+        raise ConfigError(f"threshold is {threshold:g}; a score is from 0 to 1, and 0 means always an answer")
+    return threshold
 
 
 def check_top_k(top_k: int | None, labels: Labels) -> int:

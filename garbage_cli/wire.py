@@ -40,6 +40,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
     return {
         "image": prediction.image,
         "bin": prediction.bin_name,
+        "sure": prediction.sure and prediction.error is None,
         "predictions": [
             {
                 "class_id": each.label.class_id,
@@ -64,7 +65,7 @@ def prediction_from_json(value: Mapping[str, Any], *, image: str) -> Prediction:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ServerError(f"the reply is not one of garbage's: {error!r}") from None
-    return Prediction(image, scores)
+    return Prediction(image, scores, sure=bool(value.get("sure", True)))  # servers before 0.2 always were
 
 
 def dumps(value: Any) -> bytes:

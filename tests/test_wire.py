@@ -1,6 +1,7 @@
 import base64
 import contextlib
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ def test_a_prediction_is_the_object_others_build_on() -> None:
     assert wire.prediction_to_json(ANSWER) == {
         "image": "照 片.jpg",
         "bin": "可回收物",
+        "sure": True,
         "predictions": [
             {"class_id": 23, "name": "易拉罐", "bin": "可回收物", "score": 0.98},
             {"class_id": 4, "name": "glass", "bin": None, "score": 0.01},
@@ -28,9 +30,21 @@ def test_a_prediction_is_the_object_others_build_on() -> None:
 
 
 def test_a_prediction_survives_the_way_there_and_back() -> None:
-    for answer in (ANSWER, Prediction("x.jpg", error="damaged")):
+    for answer in (ANSWER, replace(ANSWER, sure=False), Prediction("x.jpg", error="damaged")):
         value = json.loads(wire.dumps(wire.prediction_to_json(answer)))
         assert wire.prediction_from_json(value, image=answer.image) == answer
+
+
+def test_who_is_not_sure_names_no_bin_but_its_guesses() -> None:
+    value = wire.prediction_to_json(replace(ANSWER, sure=False))
+    assert (value["bin"], value["sure"], value["predictions"][0]["bin"]) == (None, False, "可回收物")
+    assert wire.prediction_to_json(Prediction("x.jpg", error="damaged"))["sure"] is False
+
+
+def test_a_server_that_knows_no_doubt_is_sure() -> None:
+    value = wire.prediction_to_json(ANSWER)
+    del value["sure"]
+    assert wire.prediction_from_json(value, image=ANSWER.image) == ANSWER
 
 
 @pytest.mark.parametrize("value", [{}, {"error": None}, {"error": None, "predictions": [{}]}])

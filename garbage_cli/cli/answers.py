@@ -15,6 +15,10 @@ TopK = Annotated[
     int | None,
     typer.Option("--top-k", help="How many kinds to name per photo.", show_default="5, or all"),
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option("--threshold", help='Say "not sure" under this score; 0: never.', show_default="the model's own"),
+]
 Model = Annotated[Path, typer.Option("--model", help="Inference folder, from `garbage export`.")]
 Engine = Annotated[str, typer.Option("--engine", help="auto, openvino, onnxruntime or paddle.")]
 
@@ -24,10 +28,11 @@ def predict(
     photos: Photos,
     model: Model = Path("inference"),
     top_k: TopK = None,
+    threshold: Threshold = None,
     engine: Engine = "auto",
     json: Json = False,
 ) -> None:
-    """Say which bin each photo belongs in. A bad photo is named and the rest go on; the exit code is then 1.
+    """Say which bin each photo belongs in, or 不确定 not sure. A bad photo is named and the rest go on; the exit code is then 1.
 
     \b
     garbage predict img.jpg
@@ -36,7 +41,7 @@ def predict(
     from garbage_cli.predictor import Predictor
 
     found = _find(photos)
-    _answer(Predictor.load(model, engine=engine, top_k=top_k), found, json=json)
+    _answer(Predictor.load(model, engine=engine, top_k=top_k, threshold=threshold), found, json=json)
 
 
 @app.command()
@@ -46,6 +51,7 @@ def serve(
     workers: Annotated[int, typer.Option(help="Processes, each with the model loaded.", min=1)] = 1,
     model: Model = Path("inference"),
     top_k: TopK = None,
+    threshold: Threshold = None,
     engine: Engine = "auto",
     json: Json = False,
 ) -> None:
@@ -57,7 +63,9 @@ def serve(
     from garbage_cli import server as room
     from garbage_cli.console import answers as view
 
-    options = room.ServeOptions(model=model, host=host, port=port, workers=workers, engine=engine, top_k=top_k)
+    options = room.ServeOptions(
+        model=model, host=host, port=port, workers=workers, engine=engine, top_k=top_k, threshold=threshold
+    )
     room.serve(options, on_ready=lambda url: view.show_ready(url, options.workers, json=json))
 
 

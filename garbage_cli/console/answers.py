@@ -11,6 +11,9 @@ from garbage_cli.prediction import Prediction
 from garbage_cli.wire import prediction_to_json
 
 
+NOT_SURE = "不确定 not sure"
+
+
 def show(predictions: Iterator[Prediction], *, total: int, json: bool) -> bool:
     """Print answers; a single photo gets all its scores. Return whether every photo was answered."""
     if json:
@@ -23,13 +26,15 @@ def show(predictions: Iterator[Prediction], *, total: int, json: bool) -> bool:
     table.columns[0].overflow = "fold"
     table.columns[2].no_wrap = True
     table.columns[3].justify = "right"
-    good = bad = 0
+    good = unsure = bad = 0
     for prediction in _with_bar(predictions, total):
         table.add_row(*_row(prediction))
-        good, bad = good + (prediction.error is None), bad + (prediction.error is not None)
-    if good + bad:
+        bad += prediction.error is not None
+        unsure += prediction.error is None and not prediction.sure
+        good += prediction.error is None and prediction.sure
+    if good + unsure + bad:
         out.print(table)
-    say(f"{good} answered" + (f", {bad} failed" if bad else ""))
+    say(f"{good} answered" + (f", {unsure} not sure" if unsure else "") + (f", {bad} failed" if bad else ""))
     return not bad
 
 
@@ -37,7 +42,10 @@ def _show_one(prediction: Prediction) -> None:
     if prediction.best is None:
         show_error(f"{prediction.image}: {prediction.error}")
         return
-    out.print(label_text(prediction.best.label), percent(prediction.best.score))
+    if prediction.sure:
+        out.print(label_text(prediction.best.label), percent(prediction.best.score))
+    else:
+        out.print(Text(NOT_SURE, "bold yellow"), "at best:", label_text(prediction.best.label))
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for each in prediction.scores:
         bar = "█" * round(each.score * 10)
@@ -52,7 +60,8 @@ def _row(prediction: Prediction) -> tuple[Text, Text, Text, str]:
         return Text.assemble(photo, "\n", (prediction.error or "", "red")), Text("failed", "red"), Text(), ""
     label = prediction.best.label
     kind = Text(f"{label.name} {label.english}" if label.english and out.width >= WIDE else label.name)
-    return photo, bin_text(label), kind, percent(prediction.best.score)
+    bin_ = bin_text(label) if prediction.sure else Text(NOT_SURE, "yellow")
+    return photo, bin_, kind, percent(prediction.best.score)
 
 
 def _with_bar(predictions: Iterator[Prediction], total: int) -> Iterator[Prediction]:

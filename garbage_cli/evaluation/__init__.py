@@ -56,10 +56,11 @@ def evaluate(
     served: Served | None = None,
     precision: float = PRECISION,
     speed: Speed | None = None,
+    remarks: tuple[str, ...] = (),
 ) -> Evaluation:
     """Return all figures. What `served` does not bring, temperature and threshold, is fitted on these photos.
 
-    `precision` is what the threshold must give: the share of answers with the right bin, 0…1. Raises DatasetError if no
+    `remarks` are put before its own notes. `precision` is what the threshold must give: the share of answers with the right bin, 0…1. Raises DatasetError if no
     photo was answered, and MissingExtraError without scikit-learn.
     """
     require_libraries()
@@ -95,7 +96,7 @@ def evaluate(
         rejection=rejection,
         speed=speed,
         unreadable=answers.unreadable,
-        notes=tuple(notes(answers, source, kinds, calibration, rejection)),
+        notes=(*remarks, *notes(answers, source, kinds, calibration, rejection)),
     )
 
 

@@ -1,21 +1,31 @@
-"""The figures that go along with a model: into its bundle's manifest, its model card, and back from `metrics.json`.
+"""The figures that go along with a model: into its bundle's manifest and its model card, by way of `metrics.json`.
 
 Knows the keys. Does not know files.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from garbage_cli.evaluation import Served
-from garbage_cli.evaluation.values import Evaluation
+
+@dataclass(frozen=True, slots=True)
+class MeasuredKind:
+    """One kind; None is what can't be known."""
+
+    name: str
+    photos: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What was measured of a model, on which photos; shares from 0 to 1."""
 
+    data: str
+    """The name of the data set's folder."""
     split: str
     photos: int
     top1: float
@@ -37,61 +47,49 @@ class Measured:
     """The share of photos that is answered at this threshold."""
     precision: float | None
     """Of those; None if none is."""
+    notes: tuple[str, ...]
+    kinds: tuple[MeasuredKind, ...]
 
     @classmethod
-    def of(cls, evaluation: Evaluation) -> "Measured":
-        """Pick from an evaluation."""
-        calibration, rejection = evaluation.calibration, evaluation.rejection
+    def read(cls, metrics: Mapping[str, Any]) -> "Measured":
+        """Pick from the content of `metrics.json`; raise KeyError, TypeError or ValueError for what can't be."""
+        calibration, rejection, source = metrics["calibration"], metrics["rejection"], metrics["data"]
+        temperature = calibration["temperature"]
+        if isinstance(temperature, bool) or not 0 < float(temperature) < math.inf:
+            raise ValueError(f"temperature {temperature!r}")
         return cls(
-            split=evaluation.source.split,
-            photos=evaluation.photos,
-            top1=evaluation.top1.value,
-            top5=evaluation.top5.value,
-            top5_k=evaluation.top5_k,
-            macro_f1=evaluation.macro_f1.value,
-            bin_accuracy=evaluation.bin_accuracy.value if evaluation.bin_accuracy else None,
-            ece=calibration.ece,
-            ece_uncalibrated=calibration.ece_uncalibrated,
-            temperature=calibration.temperature,
-            threshold=rejection.threshold,
-            asked_precision=rejection.asked,
-            precision_of=rejection.of,
-            precision_reached=rejection.reached,
-            coverage=rejection.coverage.value,
-            precision=rejection.precision.value if rejection.precision else None,
+            data=str(source["root"]).replace("\\", "/").rstrip("/").rpartition("/")[2],
+            split=str(source["split"]),
+            photos=int(metrics["photos"]),
+            top1=_share(metrics["top1"]),
+            top5=_share(metrics["top5"]),
+            top5_k=int(metrics["top5_k"]),
+            macro_f1=_share(metrics["macro_f1"]),
+            bin_accuracy=_share_or_none(metrics["bin_accuracy"]),
+            ece=_share(metrics["ece"]),
+            ece_uncalibrated=_share(calibration["ece_uncalibrated"]),
+            temperature=float(temperature),
+            threshold=_share(rejection["threshold"]),
+            asked_precision=_share(rejection["asked"]),
+            precision_of=str(rejection["of"]),
+            precision_reached=bool(rejection["reached"]),
+            coverage=_share(rejection["coverage"]),
+            precision=_share_or_none(rejection["precision"]),
+            notes=tuple(str(note) for note in metrics["notes"]),
+            kinds=tuple(_kind(each) for each in metrics["per_class"]),
         )
 
-    @classmethod
-    def parse(cls, tree: Mapping[str, Any]) -> "Measured":
-        """Read what `asdict` gave; raise ValueError for what can't be."""
-        values: dict[str, Any] = {f.name: tree.get(f.name) for f in fields(cls)}
-        for name in ("split", "precision_of"):
-            if not isinstance(values[name], str):
-                raise ValueError(f"{name} is {values[name]!r}")
-        for name in ("photos", "top5_k"):
-            if not isinstance(values[name], int) or values[name] < 1:
-                raise ValueError(f"{name} is {values[name]!r}")
-        for name in ("top1", "top5", "macro_f1", "ece", "ece_uncalibrated", "threshold", "asked_precision", "coverage"):
-            _check_share(name, values[name])
-        for name in ("bin_accuracy", "precision"):
-            if values[name] is not None:
-                _check_share(name, values[name])
-        check_temperature(values["temperature"])
-        return cls(**{**values, "precision_reached": bool(values["precision_reached"])})
 
-    @property
-    def served(self) -> Served:
-        """What a bundle with these figures comes with."""
-        return Served(self.temperature, self.threshold)
+def _kind(row: Mapping[str, Any]) -> MeasuredKind:
+    parts = (_share_or_none(row[key]) for key in ("precision", "recall", "f1"))
+    return MeasuredKind(str(row["name"]), int(row["photos"]), *parts)
 
 
-def _check_share(name: str, value: object) -> None:
+def _share_or_none(value: object) -> float | None:
+    return None if value is None else _share(value)
+
+
+def _share(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{name} is {value!r}, not a share from 0 to 1")
-
-
-def check_temperature(value: object) -> None:
-    """Raise ValueError for what is no temperature."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    if not good:
-        raise ValueError(f"temperature is {value!r}, not a number above 0")
+        raise ValueError(f"{value!r} is no share from 0 to 1")
+    return float(value)

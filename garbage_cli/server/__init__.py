@@ -59,13 +59,14 @@ def _check(options: ServeOptions) -> None:
     """Find in this process what would stop every worker."""
     from garbage_cli.bundle import ModelBundle
     from garbage_cli.engines import choose_engine
-    from garbage_cli.predictor import check_top_k
+    from garbage_cli.predictor import check_threshold, check_top_k
 
     if options.workers < 1:
         raise ServerError(f"--workers is {options.workers}; at least one is needed")
     bundle = ModelBundle.load(options.model)
     choose_engine(options.engine, bundle)
     check_top_k(options.top_k, bundle.labels)
+    check_threshold(options.threshold, bundle)
     for name in bundle.files:
         bundle.file(name)
 

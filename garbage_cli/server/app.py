@@ -34,7 +34,11 @@ def create_app(options: ServeOptions, *, threads: int = 0, on_ready: Callable[[]
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         predictor = Predictor(
-            ModelBundle.load(options.model), engine=options.engine, top_k=options.top_k, threads=threads
+            ModelBundle.load(options.model),
+            engine=options.engine,
+            top_k=options.top_k,
+            threshold=options.threshold,
+            threads=threads,
         )
         predictor.warm_up()
         app.state.desk = Desk(predictor, options)

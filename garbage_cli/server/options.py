@@ -16,6 +16,8 @@ class ServeOptions:
     """Processes, each with the model loaded."""
     engine: str = "auto"
     top_k: int | None = None
+    threshold: float | None = None
+    """The score under which the answer is "not sure"; None means the bundle's own."""
     max_body: int = 64 * 1024 * 1024
     """Bytes of one request."""
     queue: int = 64

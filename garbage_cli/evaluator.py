@@ -1,0 +1,263 @@
+"""A model and a data set → how good the model is: every photo through the predictor that serves.
+
+Knows what it takes to have photos answered: a bundle is opened, a checkpoint exported for the purpose; names of kinds
+are matched. Does not know metrics, pages or the terminal.
+"""
+
+import tempfile
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from garbage_cli import evaluation as figures
+from garbage_cli.bundle import MANIFEST_FILE, Checkpoint, ModelBundle, read_json
+from garbage_cli.config import to_tree
+from garbage_cli.dataset import SPLITS, Dataset, Sample, Split
+from garbage_cli.errors import BundleError, CheckpointError, ConfigError, DatasetError, ImageError
+from garbage_cli.evaluation.measured import Measured
+from garbage_cli.evaluation.values import Answers, Evaluation, Scores, Source, Speed, Subject, Unreadable
+from garbage_cli.exporter import Exported, Parity, Step, export
+from garbage_cli.labels import Labels
+from garbage_cli.prediction import Photo
+from garbage_cli.predictor import Predictor
+from garbage_cli.storage import sha256
+from garbage_cli.vendor import available_cores
+
+REPORT = "report"
+"""The folder in a run where `train` writes the report of its best checkpoint."""
+METRICS_FILE = "metrics.json"
+TIMED = 200
+"""Photos that are timed one by one, at most."""
+
+SplitName = Literal["train", "val", "test", "all"]
+Model = Checkpoint | ModelBundle
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Progress in photos."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The result, with what it was made from."""
+
+    evaluation: Evaluation
+    answers: Answers
+    photos: Mapping[str, Path]
+    """Every photo of the split by its name in the data set."""
+
+
+def open_model(path: Path) -> Model:
+    """Open an inference folder, a run folder or a .pdparams file in one; raise an error that says what else it is."""
+    if (path / MANIFEST_FILE).is_file():
+        return ModelBundle.load(path)
+    try:
+        return Checkpoint.load(path)
+    except CheckpointError as error:
+        if path.suffix == ".pdparams" or (path / "run.json").exists() or "holds the runs" in str(error):
+            raise
+        what = "no file or folder" if not path.exists() else "neither an inference folder nor a run:"
+        raise BundleError(f"{what} {path}; name one that `garbage export` or `garbage train` wrote") from None
+
+
+def evaluate(
+    model: Model,
+    dataset: Dataset,
+    *,
+    split: str = "val",
+    precision: float = figures.PRECISION,
+    engine: str = "auto",
+    timed: bool = True,
+) -> Iterator[Step | Parity | Answering | Evaluated]:
+    """Have all photos of a split answered by a model; yield what is being done, and the result at the end.
+
+    A checkpoint's temperature and threshold are fitted on these photos; a bundle's are its own. Raises ConfigError for
+    a split or precision that is none, DatasetError for a split without a photo, or of no kind that the model knows.
+    """
+    figures.require_libraries()
+    if not 0 < precision < 1:
+        raise ConfigError(f"precision is {precision:g}; name a share between 0 and 1, such as {figures.PRECISION:g}")
+    samples = _samples(dataset, split)
+    with tempfile.TemporaryDirectory(prefix="garbage-", ignore_cleanup_errors=True) as folder:
+        bundle = model if isinstance(model, ModelBundle) else (yield from _exported(model, Path(folder)))
+        predictor = Predictor(bundle, engine=engine, threshold=0)
+        predictor.warm_up()
+        known, unknown, remarks = match(dataset.labels, bundle.labels)
+        begun = time.perf_counter()
+        scores = yield from _score(predictor, samples)
+        seconds = time.perf_counter() - begun
+        answers = _answers(dataset, samples, scores, known, unknown, bundle.labels)
+        speed = _speed(predictor, samples, scores, seconds) if timed and len(answers.true) else None
+    result = figures.evaluate(
+        answers,
+        subject=_subject(model),
+        source=Source(str(dataset.root), split, dataset.layout, len(samples), _problems(dataset, split)),
+        served=figures.Served(model.temperature, model.threshold) if isinstance(model, ModelBundle) else None,
+        precision=precision,
+        speed=speed,
+        remarks=remarks,
+    )
+    yield Evaluated(result, answers, {dataset.name(sample.path): sample.path for sample in samples})
+
+
+def _samples(dataset: Dataset, split: str) -> tuple[Sample, ...]:
+    names: dict[str, tuple[Split, ...]] = {**{each: (each,) for each in SPLITS}, "all": SPLITS}
+    there = ", ".join(f"{each} ({len(dataset.split(each))})" for each in SPLITS if dataset.split(each))
+    if split not in names:
+        raise ConfigError(f"no split {split!r}; {dataset.root} has {there}; use one of them, or all")
+    samples = tuple(sample for each in names[split] for sample in dataset.split(each))
+    if not samples:
+        raise DatasetError(f"{dataset.root} has no photo in {split}; it has {there}")
+    return samples
+
+
+def _problems(dataset: Dataset, split: str) -> int:
+    return sum(split in ("all", problem.split) for problem in dataset.problems)
+
+
+def _exported(checkpoint: Checkpoint, folder: Path) -> Generator[Step | Parity, None, ModelBundle]:
+    """The checkpoint's bundle, as `export` would make it, without calibration."""
+    bundle = None
+    for step in export(checkpoint, out=folder / "inference"):
+        if isinstance(step, Exported):
+            bundle = step.bundle
+        else:
+            yield step
+    assert bundle is not None
+    return bundle
+
+
+def match(data: Labels, model: Labels) -> tuple[dict[int, int], dict[int, str], tuple[str, ...]]:
+    """Return the model's number for each of the data set's that it knows, the names of the others, and remarks.
+
+    Kinds are the same if bin and name are, or else, where no other has it, the name alone: cities differ in bins.
+    """
+    by_text = {label.text: label.class_id for label in model.items}
+    names = [label.name for label in model.items]
+    theirs = [label.name for label in data.items]
+    by_name = {
+        label.name: label.class_id
+        for label in model.items
+        if names.count(label.name) == 1 and theirs.count(label.name) == 1
+    }
+    known: dict[int, int] = {}
+    unknown: dict[int, str] = {}
+    remarks = []
+    for label in data.items:
+        place = by_text.get(label.text, by_name.get(label.name))
+        if place is None:
+            unknown[label.class_id] = label.text
+            continue
+        known[label.class_id] = place
+        if label.bin != model[place].bin or (label.bin is None and label.bin_name != model[place].bin_name):
+            remarks.append(
+                f"the data set puts {label.name} into {label.bin_name}, the model into {model[place].bin_name}: "
+                "the figures go by the model's bins"
+            )
+    return known, unknown, tuple(remarks)
+
+
+def _score(predictor: Predictor, samples: Sequence[Sample]) -> Generator[Answering, None, list[object]]:
+    """The scores of each photo, (kinds,), or the ImageError that says why it has none."""
+    found: list[object] = []
+    for _, scores in predictor.scores(Photo.from_path(sample.path) for sample in samples):
+        found.append(scores)
+        yield Answering(len(found), len(samples))
+    return found
+
+
+def _answers(
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    scores: Sequence[object],
+    known: Mapping[int, int],
+    unknown: Mapping[int, str],
+    labels: Labels,
+) -> Answers:
+    rows = [(dataset.name(sample.path), sample.class_id, given) for sample, given in zip(samples, scores, strict=True)]
+    good = [row for row in rows if row[1] in known and isinstance(row[2], np.ndarray)]
+    strange = [row for row in rows if row[1] in unknown and isinstance(row[2], np.ndarray)]
+    return Answers(
+        labels=labels,
+        names=tuple(name for name, _, _ in good),
+        true=np.array([known[class_id] for _, class_id, _ in good], np.int64),
+        scores=_stacked([given for _, _, given in good], len(labels)),
+        unreadable=tuple(Unreadable(name, str(given)) for name, _, given in rows if isinstance(given, ImageError)),
+        strangers=tuple(name for name, _, _ in strange),
+        stranger_kinds=tuple(unknown[class_id] for _, class_id, _ in strange),
+        stranger_scores=_stacked([given for _, _, given in strange], len(labels)),
+    )
+
+
+def _stacked(rows: Sequence[object], classes: int) -> Scores:
+    return np.array(rows, np.float32).reshape(len(rows), classes)
+
+
+def _speed(predictor: Predictor, samples: Sequence[Sample], scores: Sequence[object], seconds: float) -> Speed:
+    """Photos in a row, by the pass that is done; and some, spread over the split, one by one."""
+    good = [sample for sample, given in zip(samples, scores, strict=True) if isinstance(given, np.ndarray)]
+    chosen = good[:: -(-len(good) // TIMED)]
+    times = []
+    for sample in chosen:
+        begun = time.perf_counter()
+        predictor.answer(Photo.from_path(sample.path))
+        times.append(1000 * (time.perf_counter() - begun))
+    p50, p99 = np.percentile(times, [50, 99])
+    return Speed(
+        engine=predictor.engine,
+        cores=available_cores(),
+        photos=len(samples),
+        images_per_second=len(samples) / seconds,
+        single=len(times),
+        ms_p50=float(p50),
+        ms_p99=float(p99),
+    )
+
+
+def _subject(model: Model) -> Subject:
+    if isinstance(model, Checkpoint):
+        best = model.record.get("best") or {}
+        is_best = model.top1 is not None
+        return Subject(
+            name=model.config.model.name,
+            source=str(model.root if is_best else model.weights),
+            form="checkpoint",
+            weights=model.weights.name,
+            sha256=sha256(model.weights),
+            crop=model.config.preprocess.crop,
+            epoch=best.get("epoch") if is_best else None,
+            config=to_tree(model.config),
+            versions=model.record.get("versions") or {},
+        )
+    weights = next((name for name in ("model.onnx", "inference.pdiparams") if model.has(name)), MANIFEST_FILE)
+    return Subject(
+        name=model.name,
+        source=str(model.root),
+        form="bundle",
+        weights=weights,
+        sha256=str(model.files.get(weights, {}).get("sha256", "")),
+        crop=model.preprocess.crop,
+        epoch=None,
+        config={key: value for key, value in model.facts.items() if key not in ("files", "metrics", "format")},
+        versions=model.facts.get("versions") or {},
+    )
+
+
+def recall(checkpoint: Checkpoint, *, precision: float = figures.PRECISION) -> Measured | None:
+    """Return the figures of these very weights from the report in their run folder, if it is there and of them."""
+    path = checkpoint.root / REPORT / METRICS_FILE
+    try:
+        metrics = read_json(path, CheckpointError, hint="")
+        if metrics["model"]["sha256"] != sha256(checkpoint.weights) or metrics["rejection"]["asked"] != precision:
+            return None
+        return Measured.read(metrics)
+    except (CheckpointError, KeyError, TypeError, ValueError):
+        return None
