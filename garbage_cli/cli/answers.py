@@ -32,7 +32,7 @@ def predict(
     engine: Engine = "auto",
     json: Json = False,
 ) -> None:
-    """Say which bin each photo belongs in, or 不确定 not sure. A bad photo is named and the rest go on; the exit code is then 1.
+    """Say which bin each photo belongs in, or 不确定 not sure. A bad photo is named, the rest go on; exit code 1.
 
     \b
     garbage predict img.jpg

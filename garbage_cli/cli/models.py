@@ -11,12 +11,13 @@ import typer
 
 from garbage_cli.cli.app import Json, app
 from garbage_cli.cli.data import load, tell
+from garbage_cli.cli.figures import DEFAULT_PRECISION, OUTPUT, Precision, measured, report_of_run
 
 if TYPE_CHECKING:
     from garbage_cli.dataset import Dataset
+    from garbage_cli.evaluator import Evaluated
     from garbage_cli.recipes import Recipe
-
-OUTPUT = Path("output")
+    from garbage_cli.reports import Finished, Interrupted
 
 
 @app.command()
@@ -88,8 +89,17 @@ def train(
     with _stop_on_signal() as stop:
         reports = room.train(recipe.config, dataset, output=out or recipe.output or OUTPUT, resume=resume, stop=stop)
         last = view.Watch().draw(reports)
-    if not view.show(last, json=json):
+    evaluated = _evaluated(last, dataset) if view.is_done(last) else None
+    if not view.show(last, evaluated, json=json):
         raise typer.Exit(130)
+
+
+def _evaluated(last: "Finished | Interrupted", dataset: "Dataset") -> "Evaluated | None":
+    """The evaluation of the best weights, with its report in the run folder; None if there are none yet."""
+    from garbage_cli.bundle import Checkpoint
+    from garbage_cli.trainer.processes import is_first
+
+    return report_of_run(Checkpoint.load(last.run), dataset) if last.best and is_first() else None
 
 
 def _checked(dataset: "Dataset") -> "Dataset":
@@ -166,6 +176,7 @@ def export(
         typer.Argument(help="A run folder, or a .pdparams file in one.", show_default="the latest in output/"),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="The inference folder to make.")] = Path("inference"),
+    precision: Precision = DEFAULT_PRECISION,
     json: Json = False,
 ) -> None:
     """Turn the best checkpoint into an inference folder that all engines agree on.
@@ -179,4 +190,5 @@ def export(
     from garbage_cli.console import exporting as view
 
     source = Checkpoint.load(checkpoint or latest_run(OUTPUT))
-    view.show(view.watch(room.export(source, out=out)), json=json)
+    figures = measured(source, precision=precision)
+    view.show(view.watch(room.export(source, out=out, measured=figures)), json=json)

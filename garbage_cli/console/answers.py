@@ -10,7 +10,6 @@ from garbage_cli.console.terminal import WIDE, bin_text, err, label_text, out, p
 from garbage_cli.prediction import Prediction
 from garbage_cli.wire import prediction_to_json
 
-
 NOT_SURE = "不确定 not sure"
 
 

@@ -17,6 +17,8 @@ from rich.text import Text
 
 from garbage_cli.config import TrainConfig
 from garbage_cli.console.terminal import duration, err, out, percent, print_json, say
+from garbage_cli.evaluator import REPORT, Evaluated
+from garbage_cli.report import PAGE_FILE
 from garbage_cli.reports import (
     EpochReport,
     FeatureReport,
@@ -127,21 +129,26 @@ def _views(config: TrainConfig) -> int:
     return (config.head if config.tune == "head" else config.last_stage).views
 
 
-def show(last: Finished | Interrupted, *, json: bool) -> bool:
+def is_done(last: Finished | Interrupted) -> bool:
+    """Whether all is done, or as much as the time allowed: not stopped by hand."""
+    return isinstance(last, Finished) or last.time_is_up
+
+
+def show(last: Finished | Interrupted, evaluated: Evaluated | None, *, json: bool) -> bool:
     """Print where the best weights are and how good they are. Return False if it was stopped by hand."""
     if isinstance(last, Interrupted):
         why = "the time is up; " if last.time_is_up else ""
         say(f"{why}saved at epoch {last.epoch}, step {last.step}; go on with the same command and --resume")
-    if isinstance(last, Interrupted) and not last.time_is_up:
+    if not is_done(last):
         return False
     if json:
-        print_json(_as_json(last))
+        print_json(_as_json(last, evaluated))
     else:
-        _show_table(last)
+        _show_table(last, evaluated)
     return True
 
 
-def _show_table(last: Finished | Interrupted) -> None:
+def _show_table(last: Finished | Interrupted, evaluated: Evaluated | None) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     if (best := last.best) is None:
         table.add_row("best epoch", "none yet: the first one was not finished")
@@ -150,18 +157,25 @@ def _show_table(last: Finished | Interrupted) -> None:
         table.add_row("best epoch", f"{best.epoch}{' (stopped early: none better since)' if early else ''}")
         table.add_row("validation top-1", Text(percent(best.val_top1), "bold"))
         table.add_row("macro F1", percent(best.val_macro_f1))
+    if evaluated and (bins := evaluated.evaluation.bin_accuracy):
+        table.add_row("right bin", Text(percent(bins.value), "bold"))
     table.add_row("time", duration(last.seconds))
     table.add_row("run folder", str(last.run))
+    if evaluated:
+        table.add_row("its report", str(last.run / REPORT / PAGE_FILE))
     out.print(table)
 
 
-def _as_json(last: Finished | Interrupted) -> dict[str, Any]:
+def _as_json(last: Finished | Interrupted, evaluated: Evaluated | None) -> dict[str, Any]:
     best = last.best
+    bins = evaluated.evaluation.bin_accuracy if evaluated else None
     return {
         "run": str(last.run),
         "finished": isinstance(last, Finished),
         "best_epoch": best.epoch if best else None,
         "val_top1": best.val_top1 if best else None,
         "val_macro_f1": best.val_macro_f1 if best else None,
+        "bin_accuracy": bins.value if bins else None,
+        "report": str(last.run / REPORT / PAGE_FILE) if evaluated else None,
         "seconds": round(last.seconds, 1),
     }

@@ -3,6 +3,7 @@
 Knows scikit-learn's metrics and SciPy's intervals. Does not know photos or scores.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,7 +46,9 @@ def confusion(true: Ids, answered: Ids, *, classes: int) -> Counts:
     """Count photos by [true, answered]."""
     from sklearn.metrics import confusion_matrix
 
-    return np.asarray(confusion_matrix(true, answered, labels=np.arange(classes)), np.int64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A single label was found")  # a model of one kind is told its labels
+        return np.asarray(confusion_matrix(true, answered, labels=np.arange(classes)), np.int64)
 
 
 def per_class(counts: Counts, labels: Sequence[Label]) -> tuple[Figures, ...]:
