@@ -47,7 +47,9 @@ class Checkpoint:
         """Open a run folder (its best weights), or one .pdparams file inside a run folder."""
         _check_run_path(path)
         root = path.parent if path.suffix == ".pdparams" else path
-        record = read_json(root / RUN_FILE, CheckpointError, hint="is this a folder that `garbage train` wrote?")
+        lone = f"{path.name} can be used only in the run folder that `garbage train` wrote it to"
+        hint = "is this a folder that `garbage train` wrote?" if root == path else lone
+        record = read_json(root / RUN_FILE, CheckpointError, hint=hint)
         weights = path if path.suffix == ".pdparams" else _best_file(root, record)
         if not weights.is_file():
             raise CheckpointError(f"no {weights.name} in {root}: the run has not finished its first epoch")

@@ -57,8 +57,8 @@ def _use(checkpoint: Checkpoint) -> Iterator[str]:
     yield "- One thing per photo. Of several things it names one, and does not say that there are more."
     yield "- It knows the kinds below and no others. A thing of none of them is taken for one of them, or answered"
     yield "  「不确定」 not sure if the score is low; a low score is no proof, and a high one neither."
-    yield "- It has learnt the light, the backgrounds and the things of its training photos. Measure it on photos of your"
-    yield "  own bins before you rely on it: `garbage evaluate inference --data YOUR_PHOTOS --split all`."
+    yield "- It has learnt the light, the backgrounds and the things of its training photos. Measure it on photos of"
+    yield "  your own bins before you rely on it: `garbage evaluate inference --data YOUR_PHOTOS --split all`."
     yield "- Rules differ between cities; the bins are those of the data set's labels."
     yield "- Not for sorting hazardous waste without a person: see its recall below."
 
@@ -113,7 +113,8 @@ def _data(checkpoint: Checkpoint) -> Iterator[str]:
     yield "## Training"
     yield ""
     counts = ", ".join(f"{photos[split]} {name} photos" for split, name in _SPLITS.items() if photos.get(split))
-    yield f"- Data: {_text(checkpoint.data.name)}{f', {counts}' if counts else ''}. Its licence is its makers'; ask them."
+    of = f", {counts}" if counts else ""
+    yield f"- Data: {_text(checkpoint.data.name)}{of}. Its licence is its makers'; ask them."
     yield f"- Weights: {_text(checkpoint.weights.name)} of the run {_text(checkpoint.root.name)}."
     yield f"- Trained: {checkpoint.config.tune}, from {_text(_origin(checkpoint))}"
 
@@ -139,8 +140,8 @@ def _licence(checkpoint: Checkpoint) -> Iterator[str]:
     yield ""
     pretrained = checkpoint.config.model.pretrained
     if pretrained in ("ssld", "imagenet"):
-        yield "PaddleClas publishes its weights under Apache-2.0; the photos of ImageNet have terms of their own, mostly"
-        yield "for research. What was trained on top is the trainer's, within the terms of the training photos."
+        yield "PaddleClas publishes its weights under Apache-2.0; the photos of ImageNet have terms of their own,"
+        yield "mostly for research. What was trained on top is the trainer's, within the terms of the training photos."
     elif pretrained == "none":
         yield "Trained from nothing on the photos above: the trainer's, within the terms of those photos."
     else:

@@ -49,6 +49,7 @@ def run(folder: Path) -> Iterator[Drawn | Begun | Ended]:
     yield from _step(folder, "check", made="check/")
     yield from _step(folder, "train", "--config", "demo", made="output/")
     yield from _step(folder, "export", made="inference/")
+    yield from _step(folder, "evaluate", made="report/")
     photos = _some_photos(folder)
     yield from _step(folder, "predict", photos[0], made="an answer")
     yield from _step(folder, "predict", *photos, made="a table")
@@ -63,7 +64,7 @@ def _prepare(folder: Path) -> None:
     """Start from a clean folder, but delete only what an earlier demo made."""
     if folder.exists() and any(folder.iterdir()) and not (folder / ARCHIVE).is_file():
         raise ConfigError(f"{folder} holds something else; name another folder: garbage demo DIR")
-    for name in ("data", "check", "output", "inference"):
+    for name in ("data", "check", "output", "inference", "report"):
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
 

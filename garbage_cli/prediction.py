@@ -74,7 +74,7 @@ class Prediction:
 
     @property
     def bin_name(self) -> str | None:
-        """The bin to use, that of the likeliest class, in the data set's own word; None where the answer is not sure."""
+        """The bin to use, that of the likeliest class, in the data set's own word; None where that is not sure."""
         return self.best.label.bin_name if self.best and self.sure else None
 
 

@@ -28,7 +28,8 @@ def test_every_command_is_described(readme: Path) -> None:
 @pytest.mark.parametrize("document", [*READMES, ROOT / "docs" / "log.md"], ids=lambda path: path.name)
 def test_every_option_that_is_named_exists(document: Path) -> None:
     for command in re.findall(
-        r"garbage ((?:unpack|check|train|export|predict|serve|request|demo)\b[^`\n#>&]*)", document.read_text()
+        r"garbage ((?:unpack|check|train|models|evaluate|export|predict|serve|request|demo)\b[^`\n#>&]*)",
+        document.read_text(),
     ):
         name, *words = command.split()
         known = {option for parameter in COMMANDS[name].params for option in parameter.opts}

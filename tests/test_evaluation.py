@@ -174,8 +174,8 @@ def test_photos_of_kinds_that_the_model_does_not_know_are_counted_apart() -> Non
         metrics.roc_auc_score([1] * 40 + [0] * 4, [*known.confidences, *strange.confidences])
     )
     assert any("4 photos are of kinds that the model does not know (猫)" in note for note in found.notes)
+    nothing = replace(answers, names=(), true=np.zeros(0, np.int64), scores=np.zeros((0, 4), np.float32))
     with pytest.raises(DatasetError, match="the model knows none of the kinds in val of data"):
-        nothing = replace(answers, names=(), true=np.zeros(0, np.int64), scores=np.zeros((0, 4), np.float32))
         evaluated(nothing, source=source(4))
 
 

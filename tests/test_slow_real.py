@@ -96,7 +96,7 @@ def test_the_demo_reaches_90_percent(tmp_path: Path) -> None:
     value = json.loads(finished.out.splitlines()[-1])
     assert value["val_top1"] >= 0.9
     commands = [step["command"].split()[1] for step in value["steps"]]
-    assert commands == ["unpack", "check", "train", "export", "predict", "predict", "serve", "request"]
+    assert commands == ["unpack", "check", "train", "export", "evaluate", "predict", "predict", "serve", "request"]
     answers = re.findall(r"可回收物 Recyclable → 易拉罐 drink can [\d.]+ %", finished.out)
     assert len(answers) >= 2
     assert answers[0] == answers[-1]

@@ -76,13 +76,11 @@ def _headline(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
     before = f"{percent(calibration.ece_uncalibrated)} before the temperature of {calibration.temperature:.2f}"
     yield "calibration error", percent(calibration.ece), before
     right = percent(rejection.precision.value) if rejection.precision else "none"
-    yield (
-        "answered", percent(rejection.coverage.value),
-        f"the rest is not sure (score under {rejection.threshold:.2f}); right {rejection.of} of those {right}",
-    )  # fmt: skip
+    yield "answered", percent(rejection.coverage.value), f"of those {right} with the right {rejection.of}"
+    yield "not sure", percent(1 - rejection.coverage.value), f"with a score under {rejection.threshold:.2f}"
     if rejection.strangers:
         strangers = rejection.strangers
-        yield "unknown kinds", percent(strangers.refused), f"of {strangers.photos} photos answered with not sure"
+        yield "unknown kinds", percent(strangers.refused), f"of {strangers.photos} photos answered not sure"
     if speed := evaluation.speed:
         single = f"alone {speed.ms_p50:.1f} ms, 99 of 100 within {speed.ms_p99:.1f} ms"
         cores = f"{speed.cores} core{'s' if speed.cores > 1 else ''}"

@@ -60,8 +60,8 @@ def evaluate(
 ) -> Evaluation:
     """Return all figures. What `served` does not bring, temperature and threshold, is fitted on these photos.
 
-    `remarks` are put before its own notes. `precision` is what the threshold must give: the share of answers with the right bin, 0…1. Raises DatasetError if no
-    photo was answered, and MissingExtraError without scikit-learn.
+    `precision` is what the threshold must give: the share of answers with the right bin, 0…1. `remarks` come before
+    its own notes. Raises DatasetError if no photo was answered, and MissingExtraError without scikit-learn.
     """
     require_libraries()
     if not len(answers.true):
