@@ -14,6 +14,8 @@ from test_archive import write_tar
 
 from garbage_cli.dataset import Dataset
 
+REPORT = Path("output", "MobileNetV3_small_x0_35", "report")
+
 TRAIN = [
     "--model", "MobileNetV3_small_x0_35", "--pretrained", "none", "--epochs", "3", "--batch-size", "8",
     "--set", "preprocess.resize_short=32", "--set", "preprocess.crop=32",
@@ -47,8 +49,17 @@ def test_a_checkpoint_chains_into_export_and_predict(drawn: Dataset, tmp_path: P
     trained = run_program("train", drawn.root, *TRAIN, "--epochs", 1, cwd=tmp_path)
     assert trained.code == 0, trained.err
     assert "validation top-1" in trained.out
+    metrics = json.loads((tmp_path / REPORT / "metrics.json").read_text())
+    assert metrics["data"]["split"] == "val"
+    assert (tmp_path / REPORT / "report.html").is_file()
     exported = run_program("export", "--json", cwd=tmp_path)
     assert exported.code == 0, exported.err
+    assert "evaluating" not in exported.err  # the figures are those of the run's report
+    manifest = json.loads((tmp_path / "inference" / "garbage.json").read_text())
+    assert manifest["calibration"] == {
+        "temperature": metrics["calibration"]["temperature"], "threshold": metrics["rejection"]["threshold"]
+    }  # fmt: skip
+    assert manifest["metrics"]["top1"] == metrics["top1"]
     assert all(difference <= 1e-4 for difference in json.loads(exported.out)["parity"].values())
     answers = [
         [
@@ -63,6 +74,16 @@ def test_a_checkpoint_chains_into_export_and_predict(drawn: Dataset, tmp_path: P
         best = engine_answers[0]["predictions"][0]
         assert best["name"] == answers[0][0]["predictions"][0]["name"]
         assert abs(best["score"] - answers[0][0]["predictions"][0]["score"]) < 1e-4
+
+
+def test_a_report_that_can_not_be_made_is_said_and_the_training_counts(drawn: Dataset, tmp_path: Path) -> None:
+    blocked = "import sys; sys.modules['jinja2'] = None; from garbage_cli.cli import main; main()"
+    command = [sys.executable, "-c", blocked, "train", str(drawn.root), *TRAIN, "--epochs", "1", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "the run is saved, but it has no report" in done.stderr
+    told = json.loads(done.stdout)
+    assert (told["report"], told["finished"]) == (None, True)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

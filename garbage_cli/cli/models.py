@@ -95,11 +95,22 @@ def train(
 
 
 def _evaluated(last: "Finished | Interrupted", dataset: "Dataset") -> "Evaluated | None":
-    """The evaluation of the best weights, with its report in the run folder; None if there are none yet."""
+    """The evaluation of the best weights, with its report in the run folder; None if there are none yet.
+
+    A report that can't be made doesn't make a training fail that is done and saved: it is said.
+    """
     from garbage_cli.bundle import Checkpoint
+    from garbage_cli.console.terminal import say
+    from garbage_cli.errors import GarbageError
     from garbage_cli.trainer.processes import is_first
 
-    return report_of_run(Checkpoint.load(last.run), dataset) if last.best and is_first() else None
+    if not last.best or not is_first():
+        return None
+    try:
+        return report_of_run(Checkpoint.load(last.run), dataset)
+    except (GarbageError, OSError) as error:
+        say(f"the run is saved, but it has no report: {error}; try: garbage evaluate {last.run}")
+        return None
 
 
 def _checked(dataset: "Dataset") -> "Dataset":
