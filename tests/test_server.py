@@ -10,14 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
-from conftest import COLOURS, make_colour_bundle, save_photo
+from conftest import COLOURS, Result, make_colour_bundle, save_photo
 
 from garbage_cli.client import Client
 from garbage_cli.errors import ServerError
@@ -116,6 +116,26 @@ def test_v1_takes_a_raw_body_multipart_files_and_json(server: Server, red: bytes
     assert sent["results"][0]["predictions"] == raw["results"][0]["predictions"][:1]
     alone = httpx.post(url, content=b"no photo")
     assert (alone.status_code, alone.json()["results"][0]["bin"]) == (422, None)
+
+
+def test_under_the_threshold_v1_and_request_are_not_sure_and_the_hub_answers_as_ever(
+    colour_bundle: Path, red: bytes, tmp_path: Path, garbage: Callable[..., Result]
+) -> None:
+    (tmp_path / "红.png").write_bytes(red)
+    with serving(colour_bundle, "--threshold", 0.9999) as doubtful:
+        value = httpx.post(f"{doubtful.url}/v1/predict", content=red).json()["results"][0]
+        hub = httpx.post(f"{doubtful.url}/predict/clas_system", json={"images": [b64(red)]}).json()
+        said = garbage("request", tmp_path / "红.png", "--url", doubtful.url)
+    assert (value["bin"], value["sure"], value["predictions"][0]["bin"]) == (None, False, "有害垃圾")
+    assert (hub["status"], hub["results"][0][0]) == ("000", [0])
+    assert said.code == 0
+    assert said.out.startswith("不确定 not sure")
+
+
+def test_a_threshold_that_is_no_score_is_said_before_ready(colour_bundle: Path, garbage: Callable[..., Result]) -> None:
+    said = garbage("serve", "--model", colour_bundle, "--threshold", 7)
+    assert (said.code, said.out) == (1, "")
+    assert "threshold is 7; a score is from 0 to 1" in said.err
 
 
 def test_v1_top_k_goes_in_the_query(server: Server, red: bytes) -> None:

@@ -9,32 +9,26 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from garbage_cli import evaluation as figures
-from garbage_cli.bundle import MANIFEST_FILE, Checkpoint, ModelBundle, read_json
-from garbage_cli.config import to_tree
+from garbage_cli.bundle import Checkpoint, ModelBundle
 from garbage_cli.dataset import SPLITS, Dataset, Sample, Split
-from garbage_cli.errors import BundleError, CheckpointError, ConfigError, DatasetError, ImageError
-from garbage_cli.evaluation.measured import Measured
-from garbage_cli.evaluation.values import Answers, Evaluation, Scores, Source, Speed, Subject, Unreadable
+from garbage_cli.errors import ConfigError, DatasetError, ImageError
+from garbage_cli.evaluation.values import Answers, Evaluation, Scores, Source, Speed, Unreadable
+from garbage_cli.evaluator.matching import match
+from garbage_cli.evaluator.models import METRICS_FILE, REPORT, Model, open_model, recall, subject_of
 from garbage_cli.exporter import Exported, Parity, Step, export
 from garbage_cli.labels import Labels
 from garbage_cli.prediction import Photo
 from garbage_cli.predictor import Predictor
-from garbage_cli.storage import sha256
 from garbage_cli.vendor import available_cores
 
-REPORT = "report"
-"""The folder in a run where `train` writes the report of its best checkpoint."""
-METRICS_FILE = "metrics.json"
+__all__ = ["METRICS_FILE", "REPORT", "Answering", "Evaluated", "Model", "evaluate", "match", "open_model", "recall"]
+
 TIMED = 200
 """Photos that are timed one by one, at most."""
-
-SplitName = Literal["train", "val", "test", "all"]
-Model = Checkpoint | ModelBundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +47,6 @@ class Evaluated:
     answers: Answers
     photos: Mapping[str, Path]
     """Every photo of the split by its name in the data set."""
-
-
-def open_model(path: Path) -> Model:
-    """Open an inference folder, a run folder or a .pdparams file in one; raise an error that says what else it is."""
-    if (path / MANIFEST_FILE).is_file():
-        return ModelBundle.load(path)
-    try:
-        return Checkpoint.load(path)
-    except CheckpointError as error:
-        if path.suffix == ".pdparams" or (path / "run.json").exists() or "holds the runs" in str(error):
-            raise
-        what = "no file or folder" if not path.exists() else "neither an inference folder nor a run:"
-        raise BundleError(f"{what} {path}; name one that `garbage export` or `garbage train` wrote") from None
 
 
 def evaluate(
@@ -98,7 +79,7 @@ def evaluate(
         speed = _speed(predictor, samples, scores, seconds) if timed and len(answers.true) else None
     result = figures.evaluate(
         answers,
-        subject=_subject(model),
+        subject=subject_of(model),
         source=Source(str(dataset.root), split, dataset.layout, len(samples), _problems(dataset, split)),
         served=figures.Served(model.temperature, model.threshold) if isinstance(model, ModelBundle) else None,
         precision=precision,
@@ -133,36 +114,6 @@ def _exported(checkpoint: Checkpoint, folder: Path) -> Generator[Step | Parity, 
             yield step
     assert bundle is not None
     return bundle
-
-
-def match(data: Labels, model: Labels) -> tuple[dict[int, int], dict[int, str], tuple[str, ...]]:
-    """Return the model's number for each of the data set's that it knows, the names of the others, and remarks.
-
-    Kinds are the same if bin and name are, or else, where no other has it, the name alone: cities differ in bins.
-    """
-    by_text = {label.text: label.class_id for label in model.items}
-    names = [label.name for label in model.items]
-    theirs = [label.name for label in data.items]
-    by_name = {
-        label.name: label.class_id
-        for label in model.items
-        if names.count(label.name) == 1 and theirs.count(label.name) == 1
-    }
-    known: dict[int, int] = {}
-    unknown: dict[int, str] = {}
-    remarks = []
-    for label in data.items:
-        place = by_text.get(label.text, by_name.get(label.name))
-        if place is None:
-            unknown[label.class_id] = label.text
-            continue
-        known[label.class_id] = place
-        if label.bin != model[place].bin or (label.bin is None and label.bin_name != model[place].bin_name):
-            remarks.append(
-                f"the data set puts {label.name} into {label.bin_name}, the model into {model[place].bin_name}: "
-                "the figures go by the model's bins"
-            )
-    return known, unknown, tuple(remarks)
 
 
 def _score(predictor: Predictor, samples: Sequence[Sample]) -> Generator[Answering, None, list[object]]:
@@ -220,44 +171,3 @@ def _speed(predictor: Predictor, samples: Sequence[Sample], scores: Sequence[obj
         ms_p50=float(p50),
         ms_p99=float(p99),
     )
-
-
-def _subject(model: Model) -> Subject:
-    if isinstance(model, Checkpoint):
-        best = model.record.get("best") or {}
-        is_best = model.top1 is not None
-        return Subject(
-            name=model.config.model.name,
-            source=str(model.root if is_best else model.weights),
-            form="checkpoint",
-            weights=model.weights.name,
-            sha256=sha256(model.weights),
-            crop=model.config.preprocess.crop,
-            epoch=best.get("epoch") if is_best else None,
-            config=to_tree(model.config),
-            versions=model.record.get("versions") or {},
-        )
-    weights = next((name for name in ("model.onnx", "inference.pdiparams") if model.has(name)), MANIFEST_FILE)
-    return Subject(
-        name=model.name,
-        source=str(model.root),
-        form="bundle",
-        weights=weights,
-        sha256=str(model.files.get(weights, {}).get("sha256", "")),
-        crop=model.preprocess.crop,
-        epoch=None,
-        config={key: value for key, value in model.facts.items() if key not in ("files", "metrics", "format")},
-        versions=model.facts.get("versions") or {},
-    )
-
-
-def recall(checkpoint: Checkpoint, *, precision: float = figures.PRECISION) -> Measured | None:
-    """Return the figures of these very weights from the report in their run folder, if it is there and of them."""
-    path = checkpoint.root / REPORT / METRICS_FILE
-    try:
-        metrics = read_json(path, CheckpointError, hint="")
-        if metrics["model"]["sha256"] != sha256(checkpoint.weights) or metrics["rejection"]["asked"] != precision:
-            return None
-        return Measured.read(metrics)
-    except (CheckpointError, KeyError, TypeError, ValueError):
-        return None
