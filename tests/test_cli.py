@@ -15,7 +15,10 @@ from garbage_cli.labels import BINS
 
 Garbage = Callable[..., Result]
 
-HEAVY = ("paddle", "paddleclas", "paddlehub", "openvino", "onnxruntime", "numpy", "PIL", "fastapi", "uvicorn", "httpx")
+HEAVY = (
+    "paddle", "paddleclas", "paddlehub", "openvino", "onnxruntime", "numpy", "PIL", "fastapi", "uvicorn", "httpx",
+    "sklearn", "scipy", "matplotlib", "jinja2",
+)  # fmt: skip
 
 
 def loaded_by(code: str) -> set[str]:
@@ -36,7 +39,9 @@ def run_main(*arguments: object) -> str:
     )
 
 
-@pytest.mark.parametrize("command", ["", "unpack", "train", "export", "predict", "serve", "request", "demo"])
+@pytest.mark.parametrize(
+    "command", ["", "unpack", "check", "train", "models", "evaluate", "export", "predict", "serve", "request", "demo"]
+)
 def test_help_loads_nothing_heavy(command: str) -> None:
     assert loaded_by(run_main(*command.split(), "--help")) == set()
 

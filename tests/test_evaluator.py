@@ -1,6 +1,7 @@
 """`garbage evaluate` over bundles and checkpoints: the predictor that serves, on photos of a folder."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import COLOURS, Result, make_colour_bundle, save_photo
+from test_cli import loaded_by, run_main
 from test_training import config, run
 
 from garbage_cli.bundle import MANIFEST_FILE, Checkpoint, ModelBundle
@@ -127,6 +129,23 @@ def test_two_models_are_compared_on_the_same_photos(garbage: Garbage, colour_bun
     shown = garbage("evaluate", colour_bundle, coarse, "--data", data, "--report", tmp_path / "report")
     assert "no significant difference" in shown.out
     assert garbage("evaluate", colour_bundle, coarse, coarse, "--data", data).code == 2
+
+
+def test_a_bundle_is_evaluated_without_paddle(colour_bundle: Path, tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", val=ALL_RIGHT)
+    used = loaded_by(run_main("evaluate", colour_bundle, "--data", data, "--report", tmp_path / "report"))
+    assert {"sklearn", "openvino"} <= used
+    assert not {"paddle", "paddleclas"} & used
+
+
+def test_without_scikit_learn_the_extra_is_named(
+    garbage: Garbage, colour_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    said = garbage("evaluate", colour_bundle, "--data", make_data(tmp_path / "data", val=ALL_RIGHT))
+    assert said.code == 1
+    assert "scikit-learn, which is not installed" in said.err
+    assert "pip install 'garbage-cli[evaluate]'" in said.err
 
 
 # ---- what is wrong is said
