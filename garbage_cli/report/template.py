@@ -5,6 +5,7 @@ Knows jinja2, escaping and the content security policy. Does not know what is on
 
 import base64
 import hashlib
+import re
 from importlib import resources
 from typing import Any
 
@@ -50,5 +51,13 @@ def source_hash(script: str) -> str:
 
 
 def _finalize(value: object) -> object:
-    """A plain text with its bytes that are no UTF-8 as codes; markup is left alone."""
-    return printable(value) if type(value) is str else value
+    """A plain text with what is no text in it as codes; markup is left alone."""
+    return printable(_NO_TEXT.sub(_as_code, value)) if type(value) is str else value
+
+
+_NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Half characters that stand for no byte: JSON can hold them."""
+
+
+def _as_code(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
