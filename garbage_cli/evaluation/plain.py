@@ -6,6 +6,7 @@ Knows the keys. Does not know files.
 from dataclasses import asdict
 from typing import Any
 
+from garbage_cli.dataset.text import printable
 from garbage_cli.evaluation.values import (
     Comparison,
     Difference,
@@ -50,11 +51,11 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "speed": asdict(evaluation.speed) if evaluation.speed else None,
         "model": asdict(evaluation.subject),
         "data": asdict(evaluation.source),
-        "unreadable": [asdict(each) for each in evaluation.unreadable],
+        "unreadable": [{"image": printable(each.name), "reason": each.reason} for each in evaluation.unreadable],
         "mistakes": [
             {
-                "image": each.name, "true": each.true.text, "answered": each.answered.text, "score": each.score,
-                "true_score": each.true_score, "cost": each.cost.words, "refused": each.refused,
+                "image": printable(each.name), "true": each.true.text, "answered": each.answered.text,
+                "score": each.score, "true_score": each.true_score, "cost": each.cost.words, "refused": each.refused,
             }
             for each in evaluation.mistakes
         ],
@@ -100,7 +101,7 @@ def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
         "macro_f1": {"difference": f1.value, "interval": [f1.low, f1.high]},
         "disagreements": [
             {
-                "image": each.name, "true": each.true.text, "a": each.a.text, "a_score": each.a_score,
+                "image": printable(each.name), "true": each.true.text, "a": each.a.text, "a_score": each.a_score,
                 "b": each.b.text, "b_score": each.b_score, "right": each.verdict,
             }
             for each in comparison.disagreements
