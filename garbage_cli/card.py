@@ -11,6 +11,7 @@ from garbage_cli import __version__
 from garbage_cli.bundle import Checkpoint
 from garbage_cli.dataset.text import printable
 from garbage_cli.evaluation.measured import Measured, MeasuredKind
+from garbage_cli.labels import HAZARDOUS, Label
 
 CARD_FILE = "MODEL_CARD.md"
 
@@ -21,7 +22,7 @@ def model_card(checkpoint: Checkpoint, measured: Measured | None) -> str:
         _what(checkpoint),
         _use(checkpoint),
         _figures(measured),
-        _kinds(measured),
+        _kinds(checkpoint, measured),
         _data(checkpoint),
         _licence(checkpoint),
     )
@@ -60,7 +61,10 @@ def _use(checkpoint: Checkpoint) -> Iterator[str]:
     yield "- It has learnt the light, the backgrounds and the things of its training photos. Measure it on photos of"
     yield "  your own bins before you rely on it: `garbage evaluate inference --data YOUR_PHOTOS --split all`."
     yield "- Rules differ between cities; the bins are those of the data set's labels."
-    yield "- Not for sorting hazardous waste without a person: see its recall below."
+    if any(label.bin is HAZARDOUS for label in checkpoint.labels.items):
+        yield "- Not for sorting out hazardous waste without a person: see the recall of its kinds below."
+    else:
+        yield "- It knows no hazardous waste: a battery is taken for something else, or answered not sure."
 
 
 def _figures(measured: Measured | None) -> Iterator[str]:
@@ -88,24 +92,29 @@ def _rows(measured: Measured) -> Iterator[tuple[str, str]]:
     yield "expected calibration error", f"{_percent(measured.ece)} ({before})"
     yield "threshold of 「不确定」 not sure", f"{measured.threshold:.3f}"
     yield "photos answered at it", _percent(measured.coverage)
-    asked = f"{measured.asked_precision:.1%} was asked for" + (
+    asked = f"{_percent(measured.asked_precision)} was asked for" + (
         "" if measured.precision_reached else ", and not reached"
     )
     yield f"right {measured.precision_of} of those", f"{_percent(measured.precision)} ({asked})"
 
 
-def _kinds(measured: Measured | None) -> Iterator[str]:
+def _kinds(checkpoint: Checkpoint, measured: Measured | None) -> Iterator[str]:
     if measured is None:
+        yield "The kinds: " + ", ".join(_named(label) for label in checkpoint.labels.items) + "."
         return
     yield "| kind | photos | precision | recall | F1 |"
     yield "|---|---:|---:|---:|---:|"
-    for kind in measured.kinds:
-        yield _kind(kind)
+    for label, kind in zip(checkpoint.labels.items, measured.kinds, strict=True):
+        yield _row(label, kind)
 
 
-def _kind(kind: MeasuredKind) -> str:
+def _named(label: Label) -> str:
+    return _text(f"{label.name} {label.english}" if label.english else label.name)
+
+
+def _row(label: Label, kind: MeasuredKind) -> str:
     shares = (_percent(each) for each in (kind.precision, kind.recall, kind.f1))
-    return f"| {_text(kind.name)} | {kind.photos} | {' | '.join(shares)} |"
+    return f"| {_named(label)} | {kind.photos} | {' | '.join(shares)} |"
 
 
 def _data(checkpoint: Checkpoint) -> Iterator[str]:

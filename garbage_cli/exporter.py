@@ -64,6 +64,8 @@ class Exported:
     parity: tuple[Parity, ...]
     samples: str
     """What the engines were compared on."""
+    measured: Measured | None
+    """What the manifest says of how good it is; None where nobody knows."""
 
 
 def export(
@@ -94,7 +96,7 @@ def export(
         if all(each.difference is None for each in parity):
             raise BundleError("no engine installed here can run this network; nothing was exported")
         _describe(staging, checkpoint, measured, parity=tuple(parity))
-    yield Exported(ModelBundle.load(out), checkpoint, tuple(parity), samples)
+    yield Exported(ModelBundle.load(out), checkpoint, tuple(parity), samples, measured)
 
 
 def _refuse_foreign_folder(out: Path) -> None:

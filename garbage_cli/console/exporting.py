@@ -5,7 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
-from garbage_cli.console.terminal import err, out, print_json, say
+from garbage_cli.console.terminal import err, out, percent, print_json, say
+from garbage_cli.evaluation.measured import Measured
 from garbage_cli.exporter import Exported, Parity, Step
 
 
@@ -42,10 +43,30 @@ def show(exported: Exported, *, json: bool) -> None:
     out.print(f"Largest difference from the checkpoint, on {exported.samples}:", soft_wrap=True)
     for each in exported.parity:
         out.print(f"  {each.engine:<12}{'cannot run it' if each.difference is None else f'{each.difference:.1e}'}")
+    out.print(_quality(exported.measured), soft_wrap=True)
+
+
+def _quality(measured: Measured | None) -> str:
+    """What goes along with the model, in a sentence or two."""
+    if measured is None:
+        return "How good it is is not known, so its scores are as the network gives them, and it always answers."
+    bins = f"right bin {percent(measured.bin_accuracy)}, " if measured.bin_accuracy is not None else ""
+    return (
+        f"On {measured.photos} photos ({measured.split}): {bins}top-1 {percent(measured.top1)}. Not sure under a score "
+        f"of {measured.threshold:.2f}: {percent(measured.coverage)} answered"
+        + (
+            f", {percent(measured.precision)} of those with the right {measured.precision_of}."
+            if measured.precision
+            else "."
+        )
+    )
 
 
 def _as_json(exported: Exported) -> dict[str, Any]:
     bundle = exported.bundle
     parity = {each.engine: each.difference for each in exported.parity}
     files = {name: facts["bytes"] for name, facts in bundle.files.items()}
-    return {"root": str(bundle.root), "model": bundle.name, "files": files, "parity": parity}
+    calibration = bundle.facts["calibration"]
+    return {
+        "root": str(bundle.root), "model": bundle.name, "files": files, "parity": parity, "calibration": calibration
+    }  # fmt: skip

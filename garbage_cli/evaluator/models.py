@@ -70,6 +70,7 @@ def recall(checkpoint: Checkpoint, *, precision: float = PRECISION) -> Measured 
         metrics = read_json(path, CheckpointError, hint="")
         if metrics["model"]["sha256"] != sha256(checkpoint.weights) or metrics["rejection"]["asked"] != precision:
             return None
-        return Measured.read(metrics)
+        measured = Measured.read(metrics)
+        return measured if len(measured.kinds) == len(checkpoint.labels) else None
     except (CheckpointError, KeyError, TypeError, ValueError):
         return None
