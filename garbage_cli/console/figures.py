@@ -82,7 +82,7 @@ def _headline(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
         strangers = rejection.strangers
         yield "unknown kinds", percent(strangers.refused), f"of {strangers.photos} photos answered not sure"
     if speed := evaluation.speed:
-        single = f"alone {speed.ms_p50:.1f} ms, 99 of 100 within {speed.ms_p99:.1f} ms"
+        single = f"{speed.ms_p50:.1f} ms alone, 99 % in {speed.ms_p99:.1f} ms"
         cores = f"{speed.cores} core{'s' if speed.cores > 1 else ''}"
         yield "photos/s", f"{speed.images_per_second:.0f}", f"{single} ({speed.engine}, {cores})"
 
