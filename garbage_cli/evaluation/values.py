@@ -159,6 +159,8 @@ class Calibration:
     """Expected calibration error of the scores as they are served."""
     ece_uncalibrated: float
     """The same at temperature 1."""
+    noise: float | None
+    """The error that scores which hold what they promise would show on so many photos, by chance."""
     ece_cross_fitted: float | None
     """The same with the temperature fitted on four fifths of the photos for the other fifth; None if it came along."""
     best_temperature: float
@@ -203,7 +205,7 @@ class Rejection:
     of: str
     """What it is a precision of: "bin", or "kind" where labels name no bins."""
     reached: bool
-    """Whether a threshold gives it on these photos; if not, the threshold keeps 99 % of the right answers."""
+    """Whether the threshold gives it on these photos; where none does, it keeps 99 % of the right answers."""
     fitted_here: bool
     """Whether it was chosen on these very photos; else it came with the bundle."""
     coverage: Estimate
@@ -217,6 +219,8 @@ class Rejection:
     curve: tuple[Point, ...]
     """From all photos answered to few, at most 200 points."""
     strangers: Strangers | None
+    proposed: bool = False
+    """Whether the model as it is has no threshold and always answers: this one would be its."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +360,9 @@ class Comparison:
     """That both answered, of kinds that both know."""
     top1: Difference
     bin_accuracy: Difference | None
+    a_macro_f1: float
+    b_macro_f1: float
     macro_f1: Estimate
-    """Difference b less a, with the interval of a paired bootstrap."""
+    """Their difference, b less a, with the interval of a paired bootstrap."""
     disagreements: tuple[Disagreement, ...]
     """Those that one of them has right first."""
