@@ -4,7 +4,6 @@ Knows their files and how to check them. Does not know how a model was trained o
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,7 +199,7 @@ def _check_calibration(root: Path, facts: Mapping[str, Any]) -> None:
     numbers = (temperature, 0.0 if threshold is None else threshold)
     if any(isinstance(each, bool) or not isinstance(each, int | float) for each in numbers):
         raise BundleError(f"{root / MANIFEST_FILE}: calibration {facts} holds no numbers; export the model again")
-    if not (0 < temperature < math.inf and 0 <= numbers[1] <= 1):
+    if not (0.01 <= temperature <= 100 and 0 <= numbers[1] <= 1):
         raise BundleError(f"{root / MANIFEST_FILE}: calibration {facts} is out of range; export the model again")
 
 

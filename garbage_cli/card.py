@@ -92,10 +92,19 @@ def _rows(measured: Measured) -> Iterator[tuple[str, str]]:
     yield "expected calibration error", f"{_percent(measured.ece)} ({before})"
     yield "threshold of 「不确定」 not sure", f"{measured.threshold:.3f}"
     yield "photos answered at it", _percent(measured.coverage)
-    asked = f"{_percent(measured.asked_precision)} was asked for" + (
-        "" if measured.precision_reached else ", and not reached"
-    )
-    yield f"right {measured.precision_of} of those", f"{_percent(measured.precision)} ({asked})"
+    yield f"right {measured.precision_of} of those", f"{_percent(measured.precision)}{_doubts(measured)}"
+
+
+def _doubts(measured: Measured) -> str:
+    """How sure the precision is, and what was wanted."""
+    but = "" if measured.precision_reached else ", not reached"
+    parts = [f"{100 * measured.asked_precision:g} % was asked for{but}"]
+    if measured.precision_interval:
+        low, high = measured.precision_interval
+        parts.insert(0, f"95 % interval {100 * low:.1f} to {100 * high:.1f}")
+    if measured.cross_fitted is not None:
+        parts.append(f"{_percent(measured.cross_fitted)} on photos that the threshold was not chosen on")
+    return f" ({'; '.join(parts)})"
 
 
 def _kinds(checkpoint: Checkpoint, measured: Measured | None) -> Iterator[str]:

@@ -88,6 +88,8 @@ class Predictor:
     def _prediction(self, photo: Photo, scores: Row | ImageError, k: int) -> Prediction:
         if isinstance(scores, ImageError):
             return Prediction(photo.name, error=str(scores))
+        if not np.isfinite(scores).all():
+            return Prediction(photo.name, error="the model gives no numbers for this photo; its weights are spoilt")
         best = self.top(scores, k)
         return Prediction(photo.name, best, sure=best[0].score >= self.threshold)
 

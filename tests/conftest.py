@@ -75,7 +75,7 @@ COLOURS = {"red": (230, 20, 20), "green": (20, 200, 30), "blue": (20, 40, 220)}
 COLOUR_LABELS = Labels.parse(["有害垃圾/干电池", "厨余垃圾/菜叶菜根", "可回收物/易拉罐"])
 
 
-def make_colour_bundle(root: Path, *, crop: int = 32) -> Path:
+def make_colour_bundle(root: Path, *, crop: int = 32, name: str = "Colours") -> Path:
     """A real ONNX network in a real bundle: it averages each channel and names the strongest."""
     root.mkdir(parents=True)
     helper = onnx.helper
@@ -92,7 +92,7 @@ def make_colour_bundle(root: Path, *, crop: int = 32) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, root / ONNX_FILE)
     spec = PreprocessConfig(resize_short=crop, crop=crop)
-    ModelBundle.save(root, name="Colours", labels=COLOUR_LABELS, preprocess=spec, facts={"parity": {}})
+    ModelBundle.save(root, name=name, labels=COLOUR_LABELS, preprocess=spec, facts={"parity": {}})
     return root
 
 

@@ -15,9 +15,11 @@ from test_training import config, run
 from garbage_cli.bundle import MANIFEST_FILE, Checkpoint, ModelBundle
 from garbage_cli.card import CARD_FILE
 from garbage_cli.dataset import Dataset
+from garbage_cli.errors import BundleError
+from garbage_cli.evaluation.matching import match
 from garbage_cli.evaluation.measured import Measured
 from garbage_cli.evaluation.plain import as_json
-from garbage_cli.evaluator import Evaluated, evaluate, match, open_model, recall
+from garbage_cli.evaluator import Evaluated, evaluate, open_model, recall
 from garbage_cli.exporter import export
 from garbage_cli.labels import Labels
 from garbage_cli.prediction import Photo
@@ -251,6 +253,69 @@ def test_all_splits_can_be_taken_together(colour_bundle: Path, tmp_path: Path) -
     assert any("flatter" in note for note in found.notes)
 
 
+def test_a_photo_in_two_lists_counts_once(colour_bundle: Path, tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", val=ALL_RIGHT)
+    (data / "validate.txt").write_bytes((data / "train.txt").read_bytes())
+    assert evaluated(colour_bundle, data, split="all").evaluation.photos == 3
+
+
+def test_evaluating_writes_nothing_into_the_data_set(garbage: Garbage, colour_bundle: Path, tmp_path: Path) -> None:
+    for colour, kind in (("blue", "drink can"), ("red", "dry-cell battery"), ("green", "leaves")):
+        for i in range(5):
+            save_photo(tmp_path / "data" / kind / f"{i}.jpg", COLOURS[colour])
+    before = sorted(tmp_path.rglob("*"))
+    said = garbage(
+        "evaluate",
+        colour_bundle,
+        "--data",
+        tmp_path / "data",
+        "--split",
+        "all",
+        "--report",
+        tmp_path / "report",
+        "--json",
+    )
+    assert said.code == 0, said.err
+    assert sorted(path for path in tmp_path.rglob("*") if "report" not in path.parts) == before
+    found = json.loads(said.out)
+    assert (found["photos"], found["top1"]) == (10, 1)  # kinds may be named in English; leaves are not known
+    assert "5 photos are of kinds that the model does not know (leaves)" in said.err
+
+
+def test_scores_that_are_no_numbers_are_an_error_that_names_the_photo(
+    colour_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_data(tmp_path / "data", val=ALL_RIGHT)
+    nothing = np.full((1, 3), np.nan, np.float32)
+    monkeypatch.setattr(Predictor, "infer", lambda self, inputs: nothing)
+    with pytest.raises(BundleError, match=r"gives no numbers for .*照 片 3\.jpg"):
+        evaluated(colour_bundle, data)
+    answer = Predictor.load(colour_bundle).answer(Photo.from_path(Dataset.load(data).val[0].path))
+    assert answer.error == "the model gives no numbers for this photo; its weights are spoilt"
+
+
+def test_a_bundle_on_the_photos_it_was_calibrated_on_is_said_to_be(tmp_path: Path) -> None:
+    bundle = with_threshold(make_colour_bundle(tmp_path / "inference"), 0.4)
+    manifest = json.loads((bundle / MANIFEST_FILE).read_text(encoding="utf-8"))
+    manifest["metrics"] = {"data": "data", "split": "val", "photos": 3, "asked_precision": 0.7}
+    (bundle / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
+    same = evaluated(bundle, make_data(tmp_path / "data", val=ALL_RIGHT)).evaluation
+    assert any("what seem to be these very photos" in note for note in same.notes)
+    assert same.rejection.asked == 0.7
+    other = evaluated(bundle, make_data(tmp_path / "other", val=ALL_RIGHT)).evaluation
+    assert not any("these very photos" in note for note in other.notes)
+
+
+def test_a_strangers_bundle_sends_the_terminal_no_commands(garbage: Garbage, tmp_path: Path) -> None:
+    bundle = make_colour_bundle(tmp_path / "inference", name="Evil\x1b]0;pwned\x07\u202e[red]")
+    data = make_data(tmp_path / "data", val=ALL_RIGHT)
+    for models in ([bundle], [bundle, bundle]):
+        said = garbage("evaluate", *models, "--data", data, "--report", tmp_path / "report")
+        assert said.code == 0, said.err
+        assert "Evil" in said.out
+        assert not {"\x1b", "\x07", "\u202e"} & set(said.out + said.err)
+
+
 # ---- matching names
 
 
@@ -261,7 +326,7 @@ def test_kinds_are_matched_by_bin_and_name_or_by_a_name_that_is_alone() -> None:
     assert known == {0: 1, 1: 2, 2: 3}
     assert unknown == {3: "可回收物/猫"}
     assert len(remarks) == 1  # 干垃圾 is another city's word for 其他垃圾
-    assert "puts 罐 into 其他垃圾, the model into 可回收物" in remarks[0]
+    assert "罐 (其他垃圾, 可回收物)" in remarks[0]
 
 
 def test_a_name_that_is_there_twice_is_not_guessed_at() -> None:
@@ -269,6 +334,9 @@ def test_a_name_that_is_there_twice_is_not_guessed_at() -> None:
         Labels.parse(["可回收物/瓶", "其他垃圾/瓶"]), Labels.parse(["可回收物/瓶", "有害垃圾/罐"])
     )
     assert (known, unknown) == ({0: 0}, {1: "其他垃圾/瓶"})
+    twice = Labels.parse(["可回收物/瓶", "可回收物/瓶", "其他垃圾/烟蒂"])
+    assert match(twice, twice)[0] == {0: 0, 1: 1, 2: 2}  # the same list, number by number
+    assert match(Labels.parse(["其他垃圾/烟蒂", "可回收物/瓶"]), twice) == ({0: 2}, {1: "可回收物/瓶"}, ())
 
 
 # ---- not sure
@@ -314,7 +382,11 @@ def test_a_score_at_the_threshold_is_sure(colour_bundle: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("threshold", "temperature"), [("0.5", 1.0), (1.2, 1.0), (0.5, 0), (0.5, "hot"), (True, 1.0), (0.5, float("nan"))]
+    ("threshold", "temperature"),
+    [
+        *((threshold, 1.0) for threshold in ("0.5", 1.2, True)),
+        *((0.5, temperature) for temperature in (0, "hot", float("nan"), 1e-300, 10**400)),
+    ],
 )
 def test_a_bundle_with_numbers_that_can_not_be_is_refused(
     garbage: Garbage, tmp_path: Path, threshold: object, temperature: object
@@ -384,11 +456,21 @@ def test_the_report_of_a_run_is_recalled_for_the_same_weights_only(
     assert found is not None
     assert found.top1 == of_checkpoint.evaluation.top1.value
     assert recall(checkpoint, precision=0.5) is None
-    latest = Checkpoint.load(checkpoint.root / "latest.pdparams")
-    if latest.weights.read_bytes() != checkpoint.weights.read_bytes():
-        assert recall(latest) is None
-    (checkpoint.root / "report" / "metrics.json").write_text('{"top1": 1}')
-    assert recall(checkpoint) is None
+    path = checkpoint.root / "report" / "metrics.json"
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    for change in (
+        {"model": metrics["model"] | {"sha256": "0" * 64}},
+        {"data": metrics["data"] | {"split": "train"}},
+        {"per_class": [metrics["per_class"][0] | {"name": "zzz"}, *metrics["per_class"][1:]]},
+        {"calibration": metrics["calibration"] | {"fitted_here": False}},
+        {"calibration": metrics["calibration"] | {"temperature": 10**400}},
+        {"photos": float("inf")},
+    ):
+        path.write_text(json.dumps(metrics | change))
+        assert recall(checkpoint) is None, change
+    for damaged in ('{"top1": 1}', "{", "[" * 100_000, "[]", '{"model": 3}'):
+        path.write_text(damaged)
+        assert recall(checkpoint) is None
 
 
 def test_the_card_says_what_the_model_is_and_how_good(

@@ -119,7 +119,7 @@ def _entries(archive: Any, members: list[_Member], path: Path) -> Entries:
             while (number := feed.next()) is not None:
                 waiting.discard(number)
                 member = members[number]
-                yield Entry(member.name, partial(_pour, feed, member.name), encrypted=member.encrypted)
+                yield Entry(member.name, partial(_pour, feed, member), encrypted=member.encrypted)
                 if feed.failed:
                     break
         if number is None:
@@ -131,13 +131,16 @@ def _entries(archive: Any, members: list[_Member], path: Path) -> Entries:
         raise broken(path, f"{len(waiting):,} of its members are not in it")
 
 
-def _pour(feed: "_Feed", name: str, sink: Sink) -> None:
+def _pour(feed: "_Feed", member: _Member, sink: Sink) -> None:
     import py7zr
+
+    name = member.name
 
     try:
         feed.pour(sink)
     except py7zr.exceptions.CrcError:
-        raise MemberError(name, "is damaged (its check sum does not fit)", remedy="download it again") from None
+        what = "damaged, or the password is wrong" if member.encrypted else "damaged"
+        raise MemberError(name, f"is {what} (its check sum does not fit)", remedy="download it again") from None
     except py7zr.UnsupportedCompressionMethodError as error:
         raise MemberError(name, f"is {_UNREADABLE} ({plain(error.message)})", remedy=_REPACK) from None
 

@@ -93,20 +93,20 @@ def check(
         raise typer.Exit(1)
 
 
-def load(data: Path) -> "Dataset":
+def load(data: Path, *, write_split: bool = True) -> "Dataset":
     """Read the data set in a folder, and tell of it."""
     from garbage_cli.dataset import Dataset
 
-    return tell(Dataset.load(data))
+    return tell(Dataset.load(data), write_split=write_split)
 
 
-def tell(dataset: "Dataset") -> "Dataset":
-    """Say what should be known of how a data set was read; write a split down that had to be made."""
+def tell(dataset: "Dataset", *, write_split: bool = True) -> "Dataset":
+    """Say what should be known of how a data set was read; write down a split that had to be made."""
     from garbage_cli.console.terminal import say
     from garbage_cli.images import mute_warnings
 
     mute_warnings()
-    for note in (*dataset.notes, dataset.write_split()):
+    for note in (*dataset.notes, dataset.write_split() if write_split else None):
         if note:
             say(note)
     return dataset

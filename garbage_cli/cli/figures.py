@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from garbage_cli.evaluation.measured import Measured
     from garbage_cli.evaluator import Evaluated
 
-Precision = Annotated[
-    float,
-    typer.Option("--precision", help='How often an answer must name the right bin; less sure ones are "not sure".'),
-]
+_PRECISION = (
+    'How often an answer must name the right bin; less sure ones are "not sure". '
+    "The least sure 1 % of right answers are so in any case."
+)
+Precision = Annotated[float, typer.Option("--precision", help=_PRECISION)]
 DEFAULT_PRECISION = 0.99
 OUTPUT = Path("output")
 
@@ -27,7 +28,7 @@ def evaluate(
     models: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[MODEL] [OTHER]",
+            metavar="[MODEL [OTHER]]",
             help="An inference folder, a run folder or a .pdparams file in one; two are compared.",
             show_default="inference, or the latest run in output/",
         ),
@@ -37,7 +38,9 @@ def evaluate(
     report: Annotated[Path, typer.Option("--report", help="Folder for the page, plots and metrics.json.")] = Path(
         "report"
     ),
-    precision: Precision = DEFAULT_PRECISION,
+    precision: Annotated[
+        float | None, typer.Option("--precision", help=_PRECISION, show_default="0.99, or the bundle's own")
+    ] = None,
     engine: Annotated[str, typer.Option("--engine", help="auto, openvino, onnxruntime or paddle.")] = "auto",
     json: Json = False,
 ) -> None:
@@ -58,7 +61,7 @@ def evaluate(
     require_extras()
     require_room(report)
     opened = [room.open_model(path) for path in _named(models)]
-    dataset = load(data)
+    dataset = load(data, write_split=False)
     done = [
         view.watch(room.evaluate(model, dataset, split=split, precision=precision, engine=engine), model=path)
         for model, path in zip(opened, _named(models), strict=True)
@@ -107,7 +110,7 @@ def measured(checkpoint: "Checkpoint", *, precision: float) -> "Measured | None"
     if known := room.recall(checkpoint, precision=precision):
         return known
     try:
-        dataset = load(checkpoint.data)
+        dataset = load(checkpoint.data, write_split=False)
         steps = room.evaluate(checkpoint, dataset, precision=precision, timed=False)
         evaluated = view.watch(steps, model=checkpoint.root)
     except DatasetError as error:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from garbage_cli.console.terminal import err, out, percent, print_json, say
+from garbage_cli.console.terminal import err, out, percent, plain, print_json, say
 from garbage_cli.evaluation.measured import Measured
 from garbage_cli.exporter import Exported, Parity, Step
 
@@ -43,7 +43,7 @@ def show(exported: Exported, *, json: bool) -> None:
     out.print(f"Largest difference from the checkpoint, on {exported.samples}:", soft_wrap=True)
     for each in exported.parity:
         out.print(f"  {each.engine:<12}{'cannot run it' if each.difference is None else f'{each.difference:.1e}'}")
-    out.print(_quality(exported.measured), soft_wrap=True)
+    out.print(plain(_quality(exported.measured)), markup=False, soft_wrap=True)
 
 
 def _quality(measured: Measured | None) -> str:

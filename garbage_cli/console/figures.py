@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from garbage_cli.console.terminal import bin_text, err, out, percent, plain, print_json, say
+from garbage_cli.console.terminal import bin_text, count, err, out, percent, plain, print_json, say
 from garbage_cli.evaluation.plain import as_json, comparison_as_json
 from garbage_cli.evaluation.values import Comparison, Cost, Difference, Estimate, Evaluation, Figures
 from garbage_cli.evaluator import Answering, Evaluated
@@ -55,7 +55,7 @@ def show(evaluation: Evaluation, page: Path, *, json: bool) -> None:
 
 def _show_headline(evaluation: Evaluation) -> None:
     source = evaluation.source
-    title = f"{evaluation.subject.name} on {evaluation.photos} photos of {source.root} ({source.split})"
+    title = f"{evaluation.subject.name} on {count(evaluation.photos, 'photo')} of {source.root} ({source.split})"
     out.print(Text(plain(title), "bold"), soft_wrap=True)
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True)
@@ -73,14 +73,15 @@ def _headline(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
     yield f"top-{evaluation.top5_k}", *_with_range(evaluation.top5)
     yield "macro-F1", *_with_range(evaluation.macro_f1)
     calibration, rejection = evaluation.calibration, evaluation.rejection
-    before = f"{percent(calibration.ece_uncalibrated)} before the temperature of {calibration.temperature:.2f}"
+    before = f"{percent(calibration.ece_uncalibrated)} without the temperature of {calibration.temperature:.2f}"
     yield "calibration error", percent(calibration.ece), before
-    right = percent(rejection.precision.value) if rejection.precision else "none"
-    yield "answered", percent(rejection.coverage.value), f"of those {right} with the right {rejection.of}"
-    yield "not sure", percent(1 - rejection.coverage.value), f"with a score under {rejection.threshold:.2f}"
+    right = " (".join(_with_range(rejection.precision)) + ")" if rejection.precision else "none"
+    would = "would be, " if rejection.proposed else ""
+    yield "answered", percent(rejection.coverage.value), f"{would}of those {right} with the right {rejection.of}"
+    yield "not sure", percent(1 - rejection.coverage.value), f"{would}with a score under {rejection.threshold:.2f}"
     if rejection.strangers:
         strangers = rejection.strangers
-        yield "unknown kinds", percent(strangers.refused), f"of {strangers.photos} photos answered not sure"
+        yield "not sure of", percent(strangers.refused), f"of {count(strangers.photos, 'photo')} of unknown kinds"
     if speed := evaluation.speed:
         single = f"{speed.ms_p50:.1f} ms alone, 99 % in {speed.ms_p99:.1f} ms"
         cores = f"{speed.cores} core{'s' if speed.cores > 1 else ''}"
@@ -88,7 +89,7 @@ def _headline(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
 
 
 def _with_range(estimate: Estimate) -> tuple[str, str]:
-    return percent(estimate.value), f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}"
+    return percent(estimate.value), f"95 %: {100 * estimate.low:.1f} to {100 * estimate.high:.1f}"
 
 
 def _show_worst(evaluation: Evaluation) -> None:
@@ -121,6 +122,8 @@ def _show_confusions(evaluation: Evaluation) -> None:
     for each in evaluation.confusions[:WORST]:
         names = f"{plain(each.true.name)} → {plain(each.answered.name)}"
         out.print(Text.assemble(f"{each.photos:>5}  {names}  ", (each.cost.words, STYLES[each.cost])), soft_wrap=True)
+    if (more := len(evaluation.confusions) - WORST) > 0:
+        out.print(f"       … and {more} more")
 
 
 def show_comparison(comparison: Comparison, page: Path, *, json: bool) -> None:
@@ -137,15 +140,15 @@ def show_comparison(comparison: Comparison, page: Path, *, json: bool) -> None:
 
 def _show_differences(comparison: Comparison) -> None:
     a, b = comparison.a, comparison.b
-    out.print(f"A  {a.subject.name}, {a.subject.source}", markup=False, soft_wrap=True)
-    out.print(f"B  {b.subject.name}, {b.subject.source}", markup=False, soft_wrap=True)
+    for letter, subject in (("A", a.subject), ("B", b.subject)):
+        out.print(plain(f"{letter}  {subject.name}, {subject.source}"), markup=False, soft_wrap=True)
     out.print(f"on the same {comparison.photos} photos:")
     table = Table("", "A", "B", "B − A", "95 %", "p")
     for name, each in (("right bin", comparison.bin_accuracy), ("top-1", comparison.top1)):
         if each:
             table.add_row(name, percent(each.a), percent(each.b), *_change(each.difference), f"{each.p:.2g}")
     f1 = comparison.macro_f1
-    table.add_row("macro-F1", percent(a.macro_f1.value), percent(b.macro_f1.value), *_change(f1), "")
+    table.add_row("macro-F1", percent(comparison.a_macro_f1), percent(comparison.b_macro_f1), *_change(f1), "")
     out.print(table)
     out.print(_verdict(comparison.top1), soft_wrap=True)
 

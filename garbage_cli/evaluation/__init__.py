@@ -41,6 +41,8 @@ class Served:
     """What its network divides logits by."""
     threshold: float | None
     """The score under which it is not sure; None where it always answers."""
+    asked: float | None = None
+    """The precision that this threshold was chosen for, where it says so."""
 
 
 def require_libraries() -> None:
@@ -54,13 +56,14 @@ def evaluate(
     subject: Subject,
     source: Source,
     served: Served | None = None,
-    precision: float = PRECISION,
+    precision: float | None = None,
     speed: Speed | None = None,
     remarks: tuple[str, ...] = (),
 ) -> Evaluation:
     """Return all figures. What `served` does not bring, temperature and threshold, is fitted on these photos.
 
-    `precision` is what the threshold must give: the share of answers with the right bin, 0…1. `remarks` come before
+    `precision` is what the threshold must give: the share of answers with the right bin, 0…1; None means what the
+    threshold that was served was chosen for, or else PRECISION. `remarks` come before
     its own notes. Raises DatasetError if no photo was answered, and MissingExtraError without scikit-learn.
     """
     require_libraries()
@@ -72,8 +75,8 @@ def evaluate(
     calibration, scores = calibrate(answers.scores, true, temperature=served.temperature if served else None)
     outcome = Outcome(scores.max(axis=1).astype(np.float64), true == answered, right_bin)
     rejection = _reject(answers, outcome, calibration, served, precision)
-    macro_precision, macro_recall, macro_f1 = macro(true, answered, counts)
     kinds = per_class(counts, labels.items)
+    macro_precision, macro_recall, macro_f1 = macro(kinds)
     return Evaluation(
         subject=subject,
         source=source,
@@ -91,7 +94,7 @@ def evaluate(
         confusion=counts,
         bin_confusion=by_bin,
         confusions=confusions(counts, labels),
-        mistakes=mistakes(answers, scores, threshold=rejection.threshold),
+        mistakes=mistakes(answers, scores, threshold=0 if rejection.proposed else rejection.threshold),
         calibration=calibration,
         rejection=rejection,
         speed=speed,
@@ -106,7 +109,8 @@ def _nothing(answers: Answers, source: Source) -> str:
         return f"{source.root} has no photo in {source.split}"
     if answers.strangers:
         kinds = ", ".join(sorted(set(answers.stranger_kinds))[:5])
-        return f"the model knows none of the kinds in {source.split} of {source.root} ({kinds})"
+        known = ", ".join(label.name for label in answers.labels.items[:5])
+        return f"the model knows none of the kinds in {source.root} ({kinds} …); it knows {known} …"
     first = answers.unreadable[0]
     return f"no photo in {source.split} of {source.root} could be read; the first: {first.name}: {first.reason}"
 
@@ -124,7 +128,7 @@ def _by_bin(
 
 
 def _reject(
-    answers: Answers, outcome: Outcome, calibration: Calibration, served: Served | None, precision: float
+    answers: Answers, outcome: Outcome, calibration: Calibration, served: Served | None, precision: float | None
 ) -> Rejection:
     strangers = answers.stranger_scores
     if served is None:
@@ -133,7 +137,8 @@ def _reject(
         outcome,
         strangers.max(axis=1, initial=0).astype(np.float64),
         tuple(sorted(set(answers.stranger_kinds))),
-        precision=precision,
+        precision=precision or (served and served.asked) or PRECISION,
+        proposed=served is not None and served.threshold is None,
         threshold=served.threshold if served else None,
     )
 
@@ -145,13 +150,13 @@ def _share(right: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Estimate:
 
 
 def _top5(answers: Answers) -> Estimate:
-    """The share of photos whose kind is among the likeliest five; all, where there are no more kinds."""
-    classes = len(answers.labels)
-    if classes <= TOP:
-        return _share(np.ones(len(answers.true), np.bool_))
-    from sklearn.metrics import top_k_accuracy_score
+    """The share of photos whose kind is among the likeliest five; of equals `predict` names the lower number first.
 
-    found = top_k_accuracy_score(answers.true, answers.scores, k=TOP, labels=np.arange(classes), normalize=False)
-    estimate = share(round(float(found)), len(answers.true))
-    assert estimate is not None
-    return estimate
+    (scikit-learn's top_k_accuracy_score takes the higher one, and is the same otherwise.)
+    """
+    rows = np.arange(len(answers.true))
+    own = answers.scores[rows, answers.true][:, None]
+    before = (answers.scores > own).sum(axis=1)
+    lower = np.arange(len(answers.labels)) < answers.true[:, None]
+    before += ((answers.scores == own) & lower).sum(axis=1)
+    return _share(before < TOP)

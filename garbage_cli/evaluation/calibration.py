@@ -15,6 +15,12 @@ RANGES = 15
 FOLDS = 5
 COLDEST, HOTTEST = 0.1, 10.0
 """Between which a temperature is looked for."""
+FEWEST = 20
+"""Photos from which on one is fitted."""
+MOST = 20_000
+"""Photos that it is fitted on: more change no digit that counts."""
+DRAWS = 50
+"""Of outcomes, for what chance makes of the error."""
 
 
 def tempered(scores: Scores, temperature: float) -> Scores:
@@ -34,10 +40,13 @@ def _log(scores: Scores) -> NDArray[np.float64]:
 
 
 def fit_temperature(scores: Scores, true: Ids) -> float:
-    """Return the temperature of the least log loss; 1 where there is no mistake, or nothing right, to learn from."""
+    """Return the temperature of the least log loss; 1 where there are too few photos or no mistake to learn from."""
     right = scores.argmax(axis=1) == true
-    if right.all() or not right.any():
+    if len(true) < FEWEST or right.all() or not right.any():
         return 1.0
+    if len(true) > MOST:
+        chosen = np.random.default_rng(0).choice(len(true), MOST, replace=False)
+        scores, true = scores[chosen], true[chosen]
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
@@ -75,18 +84,27 @@ def calibrate(scores: Scores, true: Ids, *, temperature: float | None) -> tuple[
     own = scores if temperature is None else tempered(scores, 1 / temperature)
     best = fit_temperature(own, true)
     served = tempered(own, best) if temperature is None else scores
-    right = own.argmax(axis=1) == true
-    bins, bins_own = (score_bins(each.max(axis=1).astype(np.float64), right) for each in (served, own))
+    right = scores.argmax(axis=1) == true  # of those that came: the others' ties may be broken otherwise
+    confidences = served.max(axis=1).astype(np.float64)
+    bins, bins_own = (score_bins(each, right) for each in (confidences, own.max(axis=1).astype(np.float64)))
     return Calibration(
         temperature=best if temperature is None else temperature,
         fitted_here=temperature is None,
         ece=expected_error(bins),
         ece_uncalibrated=expected_error(bins_own),
+        noise=_noise(confidences),
         ece_cross_fitted=_cross_fitted(own, true) if temperature is None else None,
         best_temperature=best,
         bins=bins,
         bins_uncalibrated=bins_own,
     ), served
+
+
+def _noise(confidences: NDArray[np.float64]) -> float:
+    """The mean error of outcomes that are drawn by these very scores."""
+    rng = np.random.default_rng(0)
+    errors = [expected_error(score_bins(confidences, rng.random(len(confidences)) < confidences)) for _ in range(DRAWS)]
+    return float(np.mean(errors))
 
 
 def _cross_fitted(scores: Scores, true: Ids) -> float | None:

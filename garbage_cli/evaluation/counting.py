@@ -7,15 +7,11 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from garbage_cli.evaluation.values import Counts, Estimate, Figures, Ids
 from garbage_cli.labels import Label
 
 LEVEL = 0.95
-DRAWS = 2000
-"""Of a bootstrap."""
-_SEED = 0
 
 
 def share(right: int, of: int) -> Estimate | None:
@@ -57,7 +53,7 @@ def per_class(counts: Counts, labels: Sequence[Label]) -> tuple[Figures, ...]:
     return tuple(
         Figures(
             label, p, a, r,
-            precision=share(r, a) if p else None,
+            precision=share(r, a),
             recall=share(r, p),
             f1=f1(r, p, a),
         )
@@ -65,44 +61,24 @@ def per_class(counts: Counts, labels: Sequence[Label]) -> tuple[Figures, ...]:
     )  # fmt: skip
 
 
-def macro(true: Ids, answered: Ids, counts: Counts) -> tuple[Estimate, Estimate, Estimate]:
+def macro(kinds: Sequence[Figures]) -> tuple[Estimate, Estimate, Estimate]:
     """Return precision, recall and F1, each the mean over the classes that have photos.
 
-    The intervals are a bootstrap's over the photos; where there is no mistake to draw, that of the share of right ones.
+    A class that is never answered counts with a precision of 0, as in scikit-learn. The intervals are put together from
+    those of the classes (Zou and Donner, "Construction of confidence limits about effect measures", 2008), so that a
+    class of few photos widens them also where no mistake was seen.
     """
-    from sklearn.metrics import precision_recall_fscore_support
-
-    present = np.flatnonzero(counts.sum(axis=1))
-    values = precision_recall_fscore_support(true, answered, labels=present, average="macro", zero_division=0)[:3]
-    if counts.trace() == counts.sum():
-        sure = share(len(true), len(true))
-        assert sure is not None
-        return sure, sure, sure
-    ends = np.quantile(_macro_of(_redrawn(counts), present), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).T
-    p, r, f = (Estimate(float(v), float(lo), float(hi)) for v, (lo, hi) in zip(values, ends, strict=True))
-    return p, r, f
+    present = [each for each in kinds if each.photos]
+    nothing = Estimate(0.0, 0.0, 1.0)
+    parts = ([getattr(each, name) or nothing for each in present] for name in ("precision", "recall", "f1"))
+    precision, recall, f1_ = (_mean(estimates) for estimates in parts)
+    return precision, recall, f1_
 
 
-Sums = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-
-
-def _redrawn(counts: Counts) -> Sums:
-    """True, answered and right photos per class, (draws, classes) each, of photos drawn again with replacement."""
-    rows, columns = np.nonzero(counts)  # drawing photos is drawing cells: fewer than the matrix has, or the photos are
-    cells = counts[rows, columns]
-    drawn = np.random.default_rng(_SEED).multinomial(cells.sum(), cells / cells.sum(), size=DRAWS).astype(np.float64)
-    return _sums(drawn, rows, columns, classes=len(counts))
-
-
-def _sums(drawn: NDArray[np.float64], rows: Ids, columns: Ids, *, classes: int) -> Sums:
-    is_true = (rows[:, None] == np.arange(classes)).astype(np.float64)
-    is_answered = (columns[:, None] == np.arange(classes)).astype(np.float64)
-    return drawn @ is_true, drawn @ is_answered, drawn @ (is_true * is_answered)
-
-
-def _macro_of(sums: Sums, present: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Macro precision, recall and F1 of each draw, (draws, 3)."""
-    true, answered, right = (each[:, present] for each in sums)
-    parts = (right / np.maximum(answered, 1), right / np.maximum(true, 1), 2 * right / np.maximum(true + answered, 1))
-    there = true > 0
-    return np.stack([(part * there).sum(axis=1) / there.sum(axis=1) for part in parts], axis=1)
+def _mean(estimates: Sequence[Estimate]) -> Estimate:
+    value, low, high = (
+        np.array([getattr(each, name) for each in estimates], np.float64) for name in ("value", "low", "high")
+    )
+    below, above = (float(np.sqrt((each**2).sum())) / len(estimates) for each in (value - low, high - value))
+    mean = float(value.mean())
+    return Estimate(mean, max(0.0, mean - below), min(1.0, mean + above))

@@ -3,10 +3,11 @@
 Knows the keys. Does not know files.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from garbage_cli.evaluation.calibration import COLDEST, HOTTEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,9 @@ class Measured:
     """The share of photos that is answered at this threshold."""
     precision: float | None
     """Of those; None if none is."""
+    precision_interval: tuple[float, float] | None
+    cross_fitted: float | None
+    """The precision on photos that the threshold was not chosen on."""
     notes: tuple[str, ...]
     kinds: tuple[MeasuredKind, ...]
 
@@ -55,15 +59,17 @@ class Measured:
         """Pick from the content of `metrics.json`; raise KeyError, TypeError or ValueError for what can't be."""
         calibration, rejection, source = metrics["calibration"], metrics["rejection"], metrics["data"]
         temperature = calibration["temperature"]
-        if isinstance(temperature, bool) or not 0 < float(temperature) < math.inf:
+        if isinstance(temperature, bool) or not COLDEST <= temperature <= HOTTEST:
             raise ValueError(f"temperature {temperature!r}")
+        if rejection["of"] not in ("bin", "kind") or not isinstance(metrics["notes"], list):
+            raise ValueError("no figures of ours")
         return cls(
             data=str(source["root"]).replace("\\", "/").rstrip("/").rpartition("/")[2],
             split=str(source["split"]),
-            photos=int(metrics["photos"]),
+            photos=_count(metrics["photos"]),
             top1=_share(metrics["top1"]),
             top5=_share(metrics["top5"]),
-            top5_k=int(metrics["top5_k"]),
+            top5_k=_count(metrics["top5_k"]),
             macro_f1=_share(metrics["macro_f1"]),
             bin_accuracy=_share_or_none(metrics["bin_accuracy"]),
             ece=_share(metrics["ece"]),
@@ -75,6 +81,8 @@ class Measured:
             precision_reached=bool(rejection["reached"]),
             coverage=_share(rejection["coverage"]),
             precision=_share_or_none(rejection["precision"]),
+            precision_interval=_interval(rejection["precision_interval"]),
+            cross_fitted=_share_or_none(rejection["cross_fitted"]),
             notes=tuple(str(note) for note in metrics["notes"]),
             kinds=tuple(_kind(each) for each in metrics["per_class"]),
         )
@@ -82,7 +90,21 @@ class Measured:
 
 def _kind(row: Mapping[str, Any]) -> MeasuredKind:
     parts = (_share_or_none(row[key]) for key in ("precision", "recall", "f1"))
-    return MeasuredKind(str(row["name"]), int(row["photos"]), *parts)
+    return MeasuredKind(str(row["name"]), _count(row["photos"]), *parts)
+
+
+def _interval(value: object) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"{value!r} is no interval")
+    return _share(value[0]), _share(value[1])
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is no number of photos")
+    return value
 
 
 def _share_or_none(value: object) -> float | None:

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from garbage_cli.evaluation.matching import bin_key
 from garbage_cli.evaluation.values import Answers, Confusion, Cost, Counts, Mistake, Scores
 from garbage_cli.labels import BINS, HAZARDOUS, KITCHEN, RECYCLABLE, Label, Labels
-
-NO_BIN = "—"
-"""Stands for the bin of kinds without one, where others have one."""
 
 
 def cost(true: Label, answered: Label) -> Cost:
@@ -20,7 +18,7 @@ def cost(true: Label, answered: Label) -> Cost:
     Hazardous waste in any other bin is worst; then what gets into recyclables or compost and spoils them; then what is
     only lost, or treated as hazardous without need. A wrong kind in the right bin costs nothing.
     """
-    if true.bin_name == answered.bin_name:
+    if bin_key(true) == bin_key(answered):
         return Cost.NAME_ONLY
     if true.bin is HAZARDOUS:
         return Cost.HAZARDOUS
@@ -30,17 +28,18 @@ def cost(true: Label, answered: Label) -> Cost:
 def bins_of(labels: Labels) -> tuple[tuple[Label, ...], list[int]]:
     """Return the bins as labels, and the bin's place for each kind; no bins where no label names one.
 
-    The four of the national standard come first and in its order.
+    The four of the national standard come first and in its order. A kind without a bin, among others that have one,
+    counts as a bin of its own: nobody knows which bin is right for it, so only its own name is.
     """
-    order = {bin_.key: i for i, bin_ in enumerate(BINS)}
-    names = sorted(
-        {label.bin_name for label in labels.items},
-        key=lambda name: (order.get(key.key if (key := Label(0, "", name).bin) else "", len(BINS)), name is None, name),
-    )
-    if names == [None]:
+    if not any(label.bin_name for label in labels.items):
         return (), []
-    bins = tuple(Label(i, NO_BIN if name is None else name, name) for i, name in enumerate(names))
-    return bins, [names.index(label.bin_name) for label in labels.items]
+    order = {("bin", bin_.key): i for i, bin_ in enumerate(BINS)}
+    first = {bin_key(label): label for label in reversed(labels.items)}
+    keys = sorted(first, key=lambda key: (order.get(key, len(BINS)), key))
+    bins = tuple(
+        Label(i, first[key].bin_name or f"— {first[key].name}", first[key].bin_name) for i, key in enumerate(keys)
+    )
+    return bins, [keys.index(bin_key(label)) for label in labels.items]
 
 
 def confusions(counts: Counts, labels: Labels) -> tuple[Confusion, ...]:

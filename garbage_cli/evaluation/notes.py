@@ -10,6 +10,8 @@ from garbage_cli.evaluation.values import TOP, Answers, Calibration, Figures, Re
 
 NAMED = 10
 """Kinds that a sentence names; of more it tells the number."""
+MANY = 100
+"""Photos of all kinds under which what is fitted on them says little."""
 FEW = 10
 """Photos of a kind under which a figure says little."""
 
@@ -54,6 +56,10 @@ def _of_kinds(kinds: Sequence[Figures], source: Source) -> Iterator[str]:
 
 
 def _of_choices(source: Source, calibration: Calibration, rejection: Rejection) -> Iterator[str]:
+    if rejection.proposed:
+        yield "the model carries no threshold and always answers; the one shown would be its"
+    if calibration.fitted_here and sum(each.photos for each in calibration.bins) < MANY:
+        yield f"on fewer than {MANY} photos temperature, calibration error and threshold are largely chance"
     chosen = [
         *(["temperature"] if calibration.fitted_here else []),
         *(["threshold"] if rejection.fitted_here else []),
@@ -64,11 +70,15 @@ def _of_choices(source: Source, calibration: Calibration, rejection: Rejection) 
         yield f"{' and '.join(chosen)} {were} chosen on these photos{best}: new ones will do a little worse"
     if not rejection.reached and rejection.fitted_here:
         yield (
-            f"no threshold gives a precision of {rejection.asked:.1%} on these photos; the one chosen only "
-            f"keeps {KEEP:.0%} of the right answers"
+            f"no threshold that leaves enough answers gives a precision of {_percent(rejection.asked)} here; "
+            f"the one chosen keeps {_percent(KEEP)} of the right answers"
         )
     if not rejection.reached and not rejection.fitted_here:
-        yield f"the bundle's threshold does not give a precision of {rejection.asked:.1%} on these photos"
+        yield f"the bundle's threshold does not give a precision of {_percent(rejection.asked)} on these photos"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"
 
 
 def _photos(number: int) -> str:

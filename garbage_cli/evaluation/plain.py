@@ -98,7 +98,10 @@ def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
         "photos": comparison.photos,
         "top1": _difference(comparison.top1),
         "bin_accuracy": _difference(comparison.bin_accuracy) if comparison.bin_accuracy else None,
-        "macro_f1": {"difference": f1.value, "interval": [f1.low, f1.high]},
+        "macro_f1": {
+            "a": comparison.a_macro_f1, "b": comparison.b_macro_f1, "difference": f1.value,
+            "interval": [f1.low, f1.high],
+        },
         "disagreements": [
             {
                 "image": printable(each.name), "true": each.true.text, "a": each.a.text, "a_score": each.a_score,

@@ -17,7 +17,9 @@ PRECISION = 0.99
 KEEP = 0.99
 """The share of the right answers that is given in any case."""
 FEWEST = 20
-"""Answers without which a precision is no figure."""
+"""Answers without which a precision is no figure, or half of the photos if that is less."""
+DIGIT = 1e-6
+"""How far apart scores are that no engine confuses."""
 POINTS = 200
 
 Numbers = NDArray[np.float64]
@@ -43,30 +45,26 @@ class Outcome:
         return Outcome(self.confidences[which], self.right_kind[which], bins)
 
 
-def choose(outcome: Outcome, precision: float) -> tuple[float, bool]:
-    """Return the lowest threshold whose answers are right that often, and whether there is one.
+def choose(outcome: Outcome, precision: float) -> float:
+    """Return the lowest threshold whose answers are right that often, if there is one that leaves enough answers.
 
-    It is never so low that a photo less sure than all but 1 % of the right answers is answered: of a model without a
-    mistake, on photos like those it was trained on, precision alone would have everything answered. Where no threshold
-    gives the precision, only this remains. It lies between two scores, so that the last digit does not decide.
+    It is never so low that a photo less sure than 99 of 100 right answers is answered: of a model without a mistake, on
+    photos like those it was trained on, precision alone would have everything answered. Where no threshold gives the
+    precision, only this remains. It lies between two scores that are a little apart, so that the last digit of a score,
+    which differs between engines, does not decide.
     """
-    floor = _keeping(outcome)
     scores, accepted, right = _cumulated(outcome.confidences, outcome.right)
-    enough = (accepted >= min(FEWEST, len(outcome.confidences))) & (right >= precision * accepted)
-    if not enough.any():
-        return floor, False
-    last = int(np.flatnonzero(enough)[-1])
-    below = scores[last + 1] if last + 1 < len(scores) else 0.0
-    return max(floor, float((scores[last] + below) / 2)), True
-
-
-def _keeping(outcome: Outcome) -> float:
-    """The threshold that keeps nearly all of the right answers."""
-    right = np.sort(outcome.confidences[outcome.right_kind])
-    dropped = int(len(right) * (1 - KEEP) + 1e-9)
-    return (
-        float((right[dropped - 1] + right[dropped]) / 2) if dropped else float(right[0]) * 0.99 if len(right) else 0.0
-    )
+    kept = _cumulated(outcome.confidences, outcome.right_kind)[2]
+    below = np.append(scores[1:], 0.98 * scores[-1])
+    apart = scores - below > DIGIT
+    apart[-1] = True
+    enough = apart & (kept >= KEEP * kept[-1] - 1e-9)
+    last = int(np.flatnonzero(enough)[0])
+    fewest = min(FEWEST, -(-len(outcome.confidences) // 2))
+    good = apart & (accepted >= fewest) & (right / accepted >= precision - 1e-12)
+    reached = np.flatnonzero(good[: last + 1])
+    place = int(reached[-1]) if len(reached) else last
+    return float((scores[place] + below[place]) / 2)
 
 
 def _cumulated(confidences: Numbers, right: Flags) -> tuple[Numbers, NDArray[np.int64], NDArray[np.int64]]:
@@ -78,21 +76,25 @@ def _cumulated(confidences: Numbers, right: Flags) -> tuple[Numbers, NDArray[np.
 
 
 def reject(
-    outcome: Outcome, strangers: Numbers, kinds: tuple[str, ...], *, precision: float, threshold: float | None
+    outcome: Outcome,
+    strangers: Numbers,
+    kinds: tuple[str, ...],
+    *,
+    precision: float,
+    threshold: float | None,
+    proposed: bool,
 ) -> Rejection:
     """Return what a threshold gives: `threshold`, which came with a bundle, or else the one that gives `precision`."""
-    chosen, reached = choose(outcome, precision) if threshold is None else (threshold, False)
+    chosen = choose(outcome, precision) if threshold is None else threshold
     answered = outcome.confidences >= chosen
     of_those = share(int(outcome.right[answered].sum()), int(answered.sum()))
-    if threshold is not None:
-        reached = of_those is not None and of_those.value >= precision
     coverage = share(int(answered.sum()), len(answered))
     assert coverage is not None
     return Rejection(
         threshold=chosen,
         asked=precision,
         of="kind" if outcome.right_bin is None else "bin",
-        reached=reached,
+        reached=of_those is not None and of_those.value >= precision - 1e-12,
         fitted_here=threshold is None,
         coverage=coverage,
         precision=of_those,
@@ -100,6 +102,7 @@ def reject(
         cross_fitted=_cross_fitted(outcome, precision) if threshold is None else None,
         curve=curve(outcome),
         strangers=_of_strangers(outcome.confidences, strangers, kinds, chosen) if len(strangers) else None,
+        proposed=proposed,
     )
 
 
@@ -109,7 +112,7 @@ def _cross_fitted(outcome: Outcome, precision: float) -> float | None:
         return None
     answered = np.zeros(len(outcome.confidences), np.bool_)
     for learn, test in folds(len(answered)):
-        answered[test] = outcome.confidences[test] >= choose(outcome[learn], precision)[0]
+        answered[test] = outcome.confidences[test] >= choose(outcome[learn], precision)
     return float(outcome.right[answered].mean()) if answered.any() else None
 
 

@@ -16,6 +16,7 @@ from garbage_cli.labels import Label, Labels
 Ids = NDArray[np.int64]
 Scores = NDArray[np.float32]
 Counts = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 TOP = 5
 """Of "top-5": the true kind is among so many, or among all kinds where a model knows fewer."""
@@ -343,11 +344,8 @@ class Disagreement:
     a_score: float
     b: Label
     b_score: float
-
-    @property
-    def verdict(self) -> str:
-        """Who is right: "a", "b" or "neither"."""
-        return "a" if self.a.text == self.true.text else "b" if self.b.text == self.true.text else "neither"
+    verdict: str
+    """Who is right: "a", "b" or "neither"."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import numpy as np
 from garbage_cli import evaluation as figures
 from garbage_cli.bundle import Checkpoint, ModelBundle
 from garbage_cli.dataset import SPLITS, Dataset, Sample, Split
-from garbage_cli.errors import ConfigError, DatasetError, ImageError
+from garbage_cli.errors import BundleError, ConfigError, DatasetError, ImageError
+from garbage_cli.evaluation.matching import match
 from garbage_cli.evaluation.values import Answers, Evaluation, Scores, Source, Speed, Unreadable
-from garbage_cli.evaluator.matching import match
 from garbage_cli.evaluator.models import METRICS_FILE, REPORT, Model, open_model, recall, subject_of
 from garbage_cli.exporter import Exported, Parity, Step, export
 from garbage_cli.labels import Labels
@@ -54,7 +54,7 @@ def evaluate(
     dataset: Dataset,
     *,
     split: str = "val",
-    precision: float = figures.PRECISION,
+    precision: float | None = None,
     engine: str = "auto",
     timed: bool = True,
 ) -> Iterator[Step | Parity | Answering | Evaluated]:
@@ -64,7 +64,7 @@ def evaluate(
     a split or precision that is none, DatasetError for a split without a photo, or of no kind that the model knows.
     """
     figures.require_libraries()
-    if not 0 < precision < 1:
+    if precision is not None and not 0 < precision < 1:
         raise ConfigError(f"precision is {precision:g}; name a share between 0 and 1, such as {figures.PRECISION:g}")
     samples = _samples(dataset, split)
     with tempfile.TemporaryDirectory(prefix="garbage-", ignore_cleanup_errors=True) as folder:
@@ -77,16 +77,38 @@ def evaluate(
         seconds = time.perf_counter() - begun
         answers = _answers(dataset, samples, scores, known, unknown, bundle.labels)
         speed = _speed(predictor, samples, scores, seconds) if timed and len(answers.true) else None
+    served = _served(model) if isinstance(model, ModelBundle) else None
     result = figures.evaluate(
         answers,
         subject=subject_of(model),
         source=Source(str(dataset.root), split, dataset.layout, len(samples), _problems(dataset, split)),
-        served=figures.Served(model.temperature, model.threshold) if isinstance(model, ModelBundle) else None,
+        served=served,
         precision=precision,
         speed=speed,
-        remarks=remarks,
+        remarks=(*remarks, *(_of_bundle(model, dataset, split, samples) if isinstance(model, ModelBundle) else ())),
     )
     yield Evaluated(result, answers, {dataset.name(sample.path): sample.path for sample in samples})
+
+
+def _of_bundle(bundle: ModelBundle, dataset: Dataset, split: str, samples: Sequence[Sample]) -> Iterator[str]:
+    """Say so where these seem to be the photos that the bundle's temperature and threshold were chosen on."""
+    metrics = _metrics(bundle)
+    if (metrics.get("data"), metrics.get("split"), metrics.get("photos")) == (dataset.root.name, split, len(samples)):
+        yield (
+            "the bundle's temperature and threshold were chosen on what seem to be these very photos: "
+            "new ones will do a little worse"
+        )
+
+
+def _metrics(bundle: ModelBundle) -> Mapping[str, object]:
+    metrics = bundle.facts.get("metrics")
+    return metrics if isinstance(metrics, dict) else {}
+
+
+def _served(bundle: ModelBundle) -> figures.Served:
+    asked = _metrics(bundle).get("asked_precision")
+    own = asked if isinstance(asked, float) and 0 < asked < 1 else None
+    return figures.Served(bundle.temperature, bundle.threshold, own)
 
 
 def _samples(dataset: Dataset, split: str) -> tuple[Sample, ...]:
@@ -94,7 +116,8 @@ def _samples(dataset: Dataset, split: str) -> tuple[Sample, ...]:
     there = ", ".join(f"{each} ({len(dataset.split(each))})" for each in SPLITS if dataset.split(each))
     if split not in names:
         raise ConfigError(f"no split {split!r}; {dataset.root} has {there}; use one of them, or all")
-    samples = tuple(sample for each in names[split] for sample in dataset.split(each))
+    # a photo may stand in several lists
+    samples = tuple({sample.path: sample for each in names[split] for sample in dataset.split(each)}.values())
     if not samples:
         raise DatasetError(f"{dataset.root} has no photo in {split}; it has {there}")
     return samples
@@ -119,7 +142,9 @@ def _exported(checkpoint: Checkpoint, folder: Path) -> Generator[Step | Parity, 
 def _score(predictor: Predictor, samples: Sequence[Sample]) -> Generator[Answering, None, list[object]]:
     """The scores of each photo, (kinds,), or the ImageError that says why it has none."""
     found: list[object] = []
-    for _, scores in predictor.scores(Photo.from_path(sample.path) for sample in samples):
+    for photo, scores in predictor.scores(Photo.from_path(sample.path) for sample in samples):
+        if isinstance(scores, np.ndarray) and not np.isfinite(scores).all():
+            raise BundleError(f"the model gives no numbers for {photo.name}; its weights are spoilt")
         found.append(scores)
         yield Answering(len(found), len(samples))
     return found

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from garbage_cli.bundle import MANIFEST_FILE, ONNX_FILE, PADDLE_WEIGHTS, RUN_FILE, Checkpoint, ModelBundle, read_json
 from garbage_cli.config import to_tree
-from garbage_cli.errors import BundleError, CheckpointError
+from garbage_cli.errors import BundleError, CheckpointError, GarbageError
 from garbage_cli.evaluation import PRECISION
 from garbage_cli.evaluation.measured import Measured
 from garbage_cli.evaluation.values import Subject
+from garbage_cli.labels import Label
 from garbage_cli.storage import sha256
 
 REPORT = "report"
@@ -65,12 +66,17 @@ def subject_of(model: Model) -> Subject:
 
 def recall(checkpoint: Checkpoint, *, precision: float = PRECISION) -> Measured | None:
     """Return the figures of these very weights from the report in their run folder, if it is there and of them."""
-    path = checkpoint.root / REPORT / METRICS_FILE
+    path, texts = checkpoint.root / REPORT / METRICS_FILE, checkpoint.labels.texts
     try:
         metrics = read_json(path, CheckpointError, hint="")
-        if metrics["model"]["sha256"] != sha256(checkpoint.weights) or metrics["rejection"]["asked"] != precision:
-            return None
-        measured = Measured.read(metrics)
-        return measured if len(measured.kinds) == len(checkpoint.labels) else None
-    except (CheckpointError, KeyError, TypeError, ValueError):
+        named = (f"{row['bin']}/{row['name']}" if row["bin"] else row["name"] for row in metrics["per_class"])
+        ours = (
+            metrics["model"]["sha256"] == sha256(checkpoint.weights)
+            and metrics["data"]["split"] == "val"
+            and metrics["rejection"]["asked"] == precision
+            and metrics["rejection"]["fitted_here"] is metrics["calibration"]["fitted_here"] is True
+            and [Label.parse(0, text).text for text in named] == [Label.parse(0, text).text for text in texts]
+        )
+        return Measured.read(metrics) if ours else None
+    except (GarbageError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError):
         return None
