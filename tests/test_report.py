@@ -10,8 +10,10 @@ import subprocess
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,14 +137,166 @@ def test_without_a_package_the_extra_is_named(
 
 
 def test_a_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:
-    names = ("0/\udcb5\udcff.jpg", "0/\ud800.jpg", "0/\x1b[31m.jpg")
+    names = ("0/\udcb5\udcff.jpg", "0/\x1b[31m.jpg", "0/\u202egpj.a\u2028b\n.jpg")
     found = answers(SIX, 60, skill=0.5)
-    written = report.write(evaluation(replace(found, names=names * 20)), tmp_path, photos={})
-    html = written.read_text(encoding="utf-8")
-    assert r"0/\xb5\xff.jpg" in html
-    assert r"0/\ud800.jpg" in html
+    each = evaluation(replace(found, names=names * 20))
+    each = replace(each, subject=replace(SUBJECT, name="net \ud800", source="out/\udcb5"))
+    html = report.write(each, tmp_path, photos={}).read_text(encoding="utf-8")
+    for said in (r"0/\xb5\xff.jpg", r"net \ud800 on", r"out/\xb5", r"0/\x1b[31m.jpg", r"0/\u202egpj.a\u2028b\n.jpg"):
+        assert said in html
     mistaken = {each["image"] for each in json.loads((tmp_path / "metrics.json").read_text("utf-8"))["mistakes"]}
-    assert mistaken == set(names)
+    assert mistaken == {r"0/\xb5\xff.jpg", *names[1:]}
+
+
+EVIL = "Evil\x1b]0;pwned\x07\u202e"
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def test_no_text_of_a_stranger_steers_the_page(six: Evaluation) -> None:
+    config = {"model": EVIL, "note": "one\ntwo\u2028\x7f"}
+    subject = replace(SUBJECT, name=EVIL, source=EVIL, config=config, versions={EVIL: EVIL})
+    each = replace(six, subject=subject, source=replace(six.source, root=EVIL, split=EVIL), notes=(EVIL,))
+    both = comparison(SIX, 60)
+    both = replace(both, a=replace(both.a, subject=subject), b=replace(both.b, source=each.source, notes=(EVIL,)))
+    for html in (page(each), report.comparison_page.render(both, photos={})):
+        checked_page(html)
+        assert not STEERING.search(html)
+        assert re.search(r"<title>[^<]*Evil\\x1b\]0;pwned\\x07\\u202e", html)
+    pre = html_room.unescape(page(each).partition('<pre tabindex="0">')[2].partition("</pre>")[0])
+    assert pre.splitlines() == [
+        "{", r'  "model": "Evil\u001b]0;pwned\u0007\u202e",', r'  "note": "one\ntwo\u2028\x7f"', "}",
+    ]  # fmt: skip
+
+
+def nested(depth: int) -> list[object]:
+    value: list[object] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+STRANGE: dict[str, object] = {
+    "versions": ["x"],
+    "parity": 5,
+    "deep": nested(600),
+    "deeper": nested(5000),
+    "large": 10**400,
+    "larger": 10**5000,
+    "none": float("nan"),
+    "endless": [float("inf")],
+    "date": date(2020, 2, 2),
+}
+
+
+def read_strictly(path: Path) -> Any:
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+@pytest.mark.parametrize("versions", [["x"], 5, None, {"a": nested(2000), "b": float("nan"), "c": 10**5000}])
+def test_a_strange_manifest_is_shown_as_far_as_it_can_be(versions: Any, six: Evaluation, tmp_path: Path) -> None:
+    subject = replace(SUBJECT, config=STRANGE, versions=versions, epoch=STRANGE)  # type: ignore[arg-type]
+    written = report.write(replace(six, subject=subject), tmp_path, photos={})
+    checked_page(written.read_text(encoding="utf-8"))
+    text = shown(written.read_text(encoding="utf-8"))
+    assert '"parity": 5' in text
+    assert '"none": null' in text
+    assert ("<dt>versions" in written.read_text(encoding="utf-8")) == isinstance(versions, dict)
+    model = read_strictly(tmp_path / "metrics.json")["model"]
+    assert model["config"] == {
+        **STRANGE, "deep": model["config"]["deep"], "deeper": model["config"]["deeper"],
+        "larger": "a number of 16,610 bits", "none": None, "endless": [None], "date": "2020-02-02",
+        "large": "a number of 1,329 bits",
+    }  # fmt: skip
+    assert model["epoch"] is None
+
+
+def test_a_long_manifest_is_cut_on_the_page_only(six: Evaluation, tmp_path: Path) -> None:
+    each = replace(six, subject=replace(SUBJECT, config={"notes": ["x" * 50] * 10_000}))
+    html = report.write(each, tmp_path, photos={}).read_text(encoding="utf-8")
+    assert "characters more in metrics.json" in html
+    assert len(html) < 300_000
+    assert len(read_strictly(tmp_path / "metrics.json")["model"]["config"]["notes"]) == 10_000
+
+
+def test_what_is_no_number_is_null_in_json(six: Evaluation, tmp_path: Path) -> None:
+    nan = float("nan")
+    report.write(replace(six, calibration=replace(six.calibration, noise=nan)), tmp_path, photos={})
+    metrics = read_strictly(tmp_path / "metrics.json")
+    assert metrics["calibration"]["noise"] is None
+    assert metrics["top1"] == six.top1.value
+    both = replace(comparison(SIX, 60), macro_f1=Estimate(nan, -float("inf"), 0.1))
+    report.write_comparison(both, tmp_path, photos={})
+    f1 = read_strictly(tmp_path / "comparison.json")["macro_f1"]
+    assert (f1["difference"], f1["interval"]) == (None, [None, 0.1])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("step", ["plots.classes", "page.render", "as_json", "staged_file"])
+def test_a_report_that_fails_leaves_the_one_before_as_it_was(
+    step: str, six: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report.write(six, tmp_path, photos={})
+    report.write_comparison(comparison(SIX, 60), tmp_path, photos={})
+    before = contents(tmp_path)
+    whole = report.staged_file
+
+    def fail(first: object, **_: object) -> Any:
+        if isinstance(first, Path) and first.suffix != ".html":
+            return whole(first)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"garbage_cli.report.{step}", fail)
+    with pytest.raises(OSError, match="No space"):
+        report.write(evaluation(answers(BARE, 60)), tmp_path, photos={})
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("step", ["comparison_page.render", "comparison_as_json", "staged_file"])
+def test_a_comparison_that_fails_leaves_the_one_before_as_it_was(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report.write_comparison(comparison(SIX, 60), tmp_path, photos={})
+    before = contents(tmp_path)
+    whole = report.staged_file
+
+    def fail(first: object, **_: object) -> Any:
+        if isinstance(first, Path) and first.suffix != ".html":
+            return whole(first)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"garbage_cli.report.{step}", fail)
+    with pytest.raises(OSError, match="No space"):
+        report.write_comparison(comparison(SIX, 90), tmp_path, photos={})
+    assert contents(tmp_path) == before
+
+
+def test_a_report_and_a_comparison_share_a_folder_and_say_which_they_are(six: Evaluation, tmp_path: Path) -> None:
+    one = report.write(six, tmp_path, photos={})
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    before = contents(tmp_path)
+    two = report.write_comparison(comparison(SIX, 60), tmp_path, photos={})
+    assert before.items() <= contents(tmp_path).items()
+    report.write(six, tmp_path, photos={})
+    assert before.items() <= contents(tmp_path).items()
+    assert "<title>Evaluation of one model: PPLCNet_x1_0 on val<" in one.read_text(encoding="utf-8")
+    assert "<title>Comparison of two models: PPLCNet_x1_0 and PPLCNet_x1_0<" in two.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "known", [None, "no JSON", "[]", "{}", '{"format": 1}', '{"format": 1, "per_bin": []}', '{"per_bin": [1]}']
+)
+def test_a_picture_that_is_nobodys_plot_stays(known: str | None, tmp_path: Path) -> None:
+    (tmp_path / "bins.png").write_bytes(b"mine")
+    if known is not None:
+        (tmp_path / "metrics.json").write_text(known, encoding="utf-8")
+    report.write(evaluation(answers(BARE, 60)), tmp_path, photos={})
+    assert (tmp_path / "bins.png").read_bytes() == b"mine"
 
 
 # ---- the page
@@ -307,8 +461,52 @@ def test_the_threshold_and_the_scores_are_said_in_sentences(six: Evaluation) -> 
 def test_what_came_with_a_bundle_is_not_said_to_be_chosen_here() -> None:
     text = shown(page(evaluation(answers(SIX, 200), served=Served(1.5, 0.5))))
     assert "The temperature came with the bundle and is 1.50" in text
-    assert "It came with the bundle; 99.0 % was asked for" in text
+    assert "It came with the bundle; the precision of 99.0 % that is asked of it is" in text
     assert "chosen on these very photos" not in text
+
+
+def test_a_bundle_without_a_threshold_is_told_what_it_could_have() -> None:
+    each = evaluation(answers(SIX, 200, strangers=30), served=Served(1.5, None))
+    text = shown(page(each))
+    assert each.rejection.proposed
+    assert (
+        f"This bundle carries no threshold and always answers; {each.rejection.threshold:.2f} would give an answer to "
+        f"{100 * each.rejection.coverage.value:.1f} % of photos, and of those" in text
+    )
+    assert "go to the right bin. Export it again to have it." in text
+    assert "would be answered" in text
+    assert f"proposed threshold {each.rejection.threshold:.2f}" in text
+    assert "would say “not sure”" not in text
+    assert "At the threshold" not in text
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(200, "20 answers"), (40, "20 answers"), (31, "16 answers"), (1, "1 answer")]
+)
+def test_where_no_threshold_is_good_enough_it_says_how_many_answers_it_must_leave(
+    number: int, said: str, six: Evaluation
+) -> None:
+    rejection = replace(six.rejection, reached=False, asked=0.999)
+    sentence = words.of_choice(rejection, number=number).replace(words.NO_BREAK, " ")
+    assert sentence.startswith(f"No threshold that leaves {said} gives the precision of 99.9 % that was asked for;")
+
+
+@pytest.mark.parametrize(("reached", "said"), [(True, "is reached"), (False, "is not reached")])
+def test_a_bundle_is_held_to_what_it_promises(reached: bool, said: str, six: Evaluation) -> None:
+    rejection = replace(six.rejection, fitted_here=False, reached=reached, asked=0.95)
+    sentence = words.of_choice(rejection, number=200).replace(words.NO_BREAK, " ")
+    assert sentence == f"It came with the bundle; the precision of 95.0 % that is asked of it {said} here."
+
+
+@pytest.mark.parametrize(("noise", "said"), [(0.0712, "about 7 %"), (0.0043, "about 0.4 %")])
+def test_what_chance_makes_of_the_calibration_error_is_said_beside_it(noise: float, said: str, six: Evaluation) -> None:
+    text = shown(page(replace(six, calibration=replace(six.calibration, noise=noise))))
+    assert text.count(f"By chance, even perfect scores would show {said} on 328 photos.") == 2
+
+
+@pytest.mark.parametrize("noise", [None, 0.0])
+def test_where_chance_makes_no_error_nothing_is_said(noise: float | None, six: Evaluation) -> None:
+    assert "By chance" not in shown(page(replace(six, calibration=replace(six.calibration, noise=noise))))
 
 
 def test_charts_have_their_points_inside(six: Evaluation) -> None:
@@ -417,7 +615,7 @@ def test_what_is_odd_is_drawn_too(what: str, tmp_path: Path) -> None:
 
 def test_what_is_not_known_is_a_dash_with_its_reason() -> None:
     table = page(ODD["kinds without photos"]()).partition('id="kinds"')[2].partition("</table>")[0]
-    assert shown(table).count("— no photo — no photo — no photo") == 30
+    assert shown(table).count("— no photo") == 60
 
 
 def test_top_5_of_few_kinds_is_said_to_be_no_merit() -> None:
@@ -438,6 +636,22 @@ def test_a_thousand_kinds_make_a_page_that_opens(tmp_path: Path) -> None:
     assert len(html) < 3_000_000
     with Image.open(tmp_path / "classes.png") as picture:
         assert picture.height < 2500
+
+
+def test_a_thousand_bins_make_a_page_that_opens(tmp_path: Path) -> None:
+    labels = Labels.parse([f"bin {i}/kind {i}" for i in range(1000)])
+    written = report.write(evaluation(answers(labels, 2000, skill=5)), tmp_path, photos={})
+    html = written.read_text(encoding="utf-8")
+    checked_page(html)
+    assert "1000 bins are too many for a table of who is taken for whom; bins.png" in shown(html)
+    assert (tmp_path / "bins.png").exists()
+    assert len(html) < 4_000_000
+
+
+def test_the_footer_says_what_the_intervals_are_worth(six: Evaluation) -> None:
+    assert "those of the macro figures are narrower than that, above all where kinds have few photos" in shown(
+        page(six)
+    )
 
 
 def test_without_a_chinese_font_plots_have_english_names_or_numbers(
@@ -466,7 +680,19 @@ def test_with_a_chinese_font_plots_have_chinese_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "said"), [(0.912, "91.2 %"), (1.0, "100.0 %"), (0.9997, "99.97 %"), (0.0, "0.0 %"), (0.99951, "99.95 %")]
+    ("share", "said"),
+    [
+        (0.912, "91.2 %"),
+        (1.0, "100.0 %"),
+        (0.9997, "99.97 %"),
+        (0.0, "0.0 %"),
+        (0.99951, "99.95 %"),
+        (0.99999, ">99.99 %"),
+        (0.99994, "99.99 %"),
+        (1 - 1e-12, ">99.99 %"),
+        (0.0003, "0.03 %"),
+        (0.00001, "<0.01 %"),
+    ],
 )
 def test_a_share_that_is_nearly_all_is_not_said_to_be_all(share: float, said: str) -> None:
     assert words.percent(share).replace(words.NO_BREAK, " ") == said
@@ -525,6 +751,24 @@ def test_a_comparison_says_by_how_much_and_who_is_right(tmp_path: Path) -> None:
     assert not re.search(r"<dt>A</dt><dd>[^\n]*wins", first)
     assert html.count("data:image/jpeg;base64,") == 1
     assert json.loads((written.parent / "comparison.json").read_text("utf-8"))["photos"] == 200
+
+
+@pytest.mark.parametrize("low", [0.01, -0.01])
+def test_no_verdict_is_given_on_macro_f1(low: float) -> None:
+    both = replace(comparison(SIX, 60), a_macro_f1=0.7512, b_macro_f1=0.8, macro_f1=Estimate(0.0488, low, 0.09))
+    text = shown(report.comparison_page.render(both, photos={})).replace("\u2212", "-")
+    tile = text.partition("Macro-F1, B less A")[2].partition("Figures")[0]
+    assert f"95 %: {100 * low:+.1f} to +9.0 points An interval, no test" in tile
+    assert not re.search("better|significant", tile.partition("What must be known")[0])
+    assert f"macro-F1 75.1 % 80.0 % +4.9 {100 * low:+.1f} to +9.0 points, an interval, no test" in text
+
+
+def test_a_model_without_a_threshold_is_compared_as_one_that_always_answers() -> None:
+    both = comparison(SIX, 60)
+    both = replace(both, a=replace(both.a, rejection=replace(both.a.rejection, proposed=True)))
+    coverage = f"{100 * both.b.rejection.coverage.value:.1f} %"
+    text = shown(report.comparison_page.render(both, photos={}))
+    assert f"answered at its threshold always (no threshold) {coverage}" in text
 
 
 def test_two_equal_models_are_compared_too(tmp_path: Path) -> None:

@@ -115,5 +115,5 @@ def coverage(rejection: Rejection) -> Chart:
     return Chart(
         "Accuracy against coverage", "photos answered, %", "right of those answered, %", lines,
         low=min(0.9, math.floor(10 * lowest) / 10), mark=rejection.coverage.value,
-        mark_text=f"threshold {rejection.threshold:.2f}",
+        mark_text=f"{'proposed ' if rejection.proposed else ''}threshold {rejection.threshold:.2f}",
     )  # fmt: skip

@@ -89,7 +89,8 @@ def _tiles(comparison: Comparison) -> Iterator[Tile]:
         bins = comparison.bin_accuracy
         yield Tile("Right bin", words.of_difference(bins, "bin"), bins.difference)
     yield Tile("Right kind (top-1)", words.of_difference(comparison.top1, "kind"), comparison.top1.difference)
-    yield Tile("Macro-F1", words.of_macro(comparison.macro_f1), comparison.macro_f1)
+    said = "An interval, no test: it says how large the difference may be."
+    yield Tile("Macro-F1", said, comparison.macro_f1)
 
 
 def _notes(comparison: Comparison) -> Iterator[tuple[str, str]]:
@@ -106,10 +107,12 @@ def _rows(comparison: Comparison) -> Iterator[Row]:
         yield _compared("right bin", comparison.bin_accuracy)
     yield _compared("right kind (top-1)", comparison.top1)
     f1 = comparison.macro_f1
-    own = [words.percent(each.macro_f1.value) for each in (a, b)]
-    yield Row("macro-F1", own[0], own[1], words.points(f1.value), words.points_interval(f1))
+    yield Row(
+        "macro-F1", words.percent(comparison.a_macro_f1), words.percent(comparison.b_macro_f1),
+        words.points(f1.value), f"{words.points_interval(f1)}, an interval, no test",
+    )  # fmt: skip
     yield Row("calibration error (ECE)", words.percent(a.calibration.ece), words.percent(b.calibration.ece))
-    yield Row("answered at its threshold", *(words.percent(each.rejection.coverage.value) for each in (a, b)))
+    yield Row("answered at its threshold", _answered(a), _answered(b))
     yield Row("photos a second", _rate(a), _rate(b))
 
 
@@ -121,6 +124,11 @@ def _compared(title: str, difference: Difference) -> Row:
         words.points(difference.difference.value),
         f"{words.points_interval(difference.difference)}, {words.chance(difference.p)}",
     )
+
+
+def _answered(evaluation: Evaluation) -> str:
+    rejection = evaluation.rejection
+    return "always (no threshold)" if rejection.proposed else words.percent(rejection.coverage.value)
 
 
 def _rate(evaluation: Evaluation) -> str:

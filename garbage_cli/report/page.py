@@ -4,7 +4,6 @@ Knows what is on the page and how much of it. Does not know HTML, files or how f
 """
 
 import base64
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from garbage_cli.evaluation.values import Cost, Estimate, Evaluation, Figures
 from garbage_cli.report import charts, heat, words
+from garbage_cli.report.strict import dumps, tamed
 from garbage_cli.report.template import render as fill
 from garbage_cli.thumbnails import data_urls
 
@@ -24,7 +24,9 @@ PAIRS = 16
 NAMED = 100
 """Unreadable photos that are named."""
 CELLS = 60
-"""Kinds up to which the confusion is a table, above only a picture."""
+"""Kinds, or bins, up to which a confusion is a table, above only a picture."""
+FACTS = 100_000
+"""Characters of the run's config, or the bundle's manifest, that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Tile:
 
 def render(evaluation: Evaluation, *, photos: Mapping[str, Path], confusion: bytes) -> str:
     """Return the page; `confusion` is the plot that stands in where there are too many kinds for a table."""
+    evaluation = tamed(evaluation)
     shown = evaluation.mistakes[:PICTURED]
     few = len(evaluation.labels) <= CELLS
     return fill(
@@ -48,7 +51,7 @@ def render(evaluation: Evaluation, *, photos: Mapping[str, Path], confusion: byt
         source=evaluation.source,
         tiles=tiles(evaluation),
         hazard=words.of_hazard([(each.label, each.photos, each.right) for each in evaluation.bins]),
-        bin_heat=heat.of_bins(evaluation),
+        bin_heat=heat.of_bins(evaluation) if len(evaluation.bins) <= CELLS else None,
         kind_heat=heat.of_kinds(evaluation) if few else None,
         confusion_png="" if few else f"data:image/png;base64,{base64.b64encode(confusion).decode()}",
         colour_words=heat.WORDS if evaluation.bins else heat.NO_BINS,
@@ -59,7 +62,7 @@ def render(evaluation: Evaluation, *, photos: Mapping[str, Path], confusion: byt
         of_calibration=words.of_calibration(evaluation.calibration),
         reliability=charts.reliability(evaluation.calibration),
         of_threshold=words.of_threshold(evaluation.rejection),
-        of_choice=words.of_choice(evaluation.rejection),
+        of_choice=words.of_choice(evaluation.rejection, number=evaluation.photos),
         coverage=charts.coverage(evaluation.rejection),
         strangers=evaluation.rejection.strangers,
         of_speed=words.of_speed(evaluation.speed) if evaluation.speed else "",
@@ -68,8 +71,12 @@ def render(evaluation: Evaluation, *, photos: Mapping[str, Path], confusion: byt
         pictures=data_urls({each.name: photos[each.name] for each in shown if each.name in photos}, side=THUMB),
         unreadable=evaluation.unreadable[:NAMED],
         more_unreadable=len(evaluation.unreadable[NAMED:]),
-        config=json.dumps(dict(evaluation.subject.config), ensure_ascii=False, indent=2, default=str),
+        config=_shown(dumps(evaluation.subject.config)).split("\n"),
     )
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= FACTS else f"{text[:FACTS]}\n… {len(text) - FACTS:,} characters more in metrics.json"
 
 
 def tiles(evaluation: Evaluation) -> list[Tile]:
@@ -84,7 +91,7 @@ def tiles(evaluation: Evaluation) -> list[Tile]:
         Tile(
             "Calibration error (ECE)",
             words.percent(evaluation.calibration.ece),
-            "So far a score is from what comes true, on average.",
+            f"So far a score is from what comes true, on average. {words.of_noise(evaluation.calibration)}".strip(),
         ),
         _speed_tile(evaluation),
     ]

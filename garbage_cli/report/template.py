@@ -5,12 +5,13 @@ Knows jinja2, escaping and the content security policy. Does not know what is on
 
 import base64
 import hashlib
-import re
+import unicodedata
 from importlib import resources
 from typing import Any
 
 from garbage_cli.dataset.text import printable
 from garbage_cli.errors import MissingExtraError
+from garbage_cli.labels import BIDI
 from garbage_cli.report import charts, heat, words
 
 
@@ -29,7 +30,6 @@ def render(name: str, **values: Any) -> str:
                      words.kind_text):  # fmt: skip
         environment.filters[function.__name__] = function
     environment.filters["key"] = heat.KEYS.__getitem__
-    environment.filters["why_precision"] = words.why_no_precision
     environment.globals |= {
         "style": Markup(read("style.css")),
         "script": Markup(read("sort.js")),
@@ -51,13 +51,21 @@ def source_hash(script: str) -> str:
 
 
 def _finalize(value: object) -> object:
-    """A plain text with what is no text in it as codes; markup is left alone."""
-    return printable(_NO_TEXT.sub(_as_code, value)) if type(value) is str else value
+    """A plain text with what would steer the page, or is no text, as codes; markup is left alone."""
+    return readable(value) if type(value) is str else value
 
 
-_NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-"""Half characters that stand for no byte: JSON can hold them."""
+def readable(text: str) -> str:
+    """Return a text with control characters, and those that turn the order of others, as codes like `\\u202e`."""
+    return printable("".join(_as_code(char) if _steers(char) else char for char in text))
 
 
-def _as_code(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
+def _steers(char: str) -> bool:
+    """Also half characters that stand for no byte: JSON can hold them. Those that do are told as the byte."""
+    if "\udc80" <= char <= "\udcff":
+        return False
+    return char in BIDI or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
+
+
+def _as_code(char: str) -> str:
+    return ascii(char)[1:-1]

@@ -3,7 +3,8 @@
 Knows English and how many digits a share deserves. Does not know pages.
 """
 
-from garbage_cli.evaluation.values import Calibration, Difference, Estimate, Figures, Rejection, Speed
+from garbage_cli.evaluation.rejection import FEWEST
+from garbage_cli.evaluation.values import Calibration, Difference, Estimate, Rejection, Speed
 from garbage_cli.labels import HAZARDOUS, Bin, Label
 
 NO_BREAK = "\u00a0"
@@ -11,9 +12,16 @@ MINUS = "\u2212"
 
 
 def percent(share: float) -> str:
-    """Say a share as `91.2 %`; what is nearly but not all, as `99.97 %`."""
-    digits = 2 if 0.9995 <= share < 1 else 1
-    return f"{100 * share:.{digits}f}{NO_BREAK}%"
+    """Say a share as `91.2 %`; what is nearly all or nearly none, as `99.97 %` or `>99.99 %`."""
+    digits = 2 if 0.9995 <= share < 1 or 0 < share < 0.0005 else 1
+    said = f"{100 * share:.{digits}f}"
+    said = {"100.00": ">99.99", "0.00": "<0.01"}.get(said, said)
+    return f"{said}{NO_BREAK}%"
+
+
+def about(share: float) -> str:
+    """Say a share that is known roughly, as `about 7 %`."""
+    return f"about {100 * share:.{0 if share >= 0.02 else 1}f}{NO_BREAK}%"
 
 
 def interval(estimate: Estimate) -> str:
@@ -63,24 +71,40 @@ def kind_text(label: Label) -> str:
 
 def of_threshold(rejection: Rejection) -> str:
     """Say what the threshold gives."""
+    if rejection.proposed:
+        return _of_proposal(rejection)
     head = f"At the threshold {rejection.threshold:.2f}, {percent(rejection.coverage.value)} of photos are answered"
     if rejection.precision is None:
         return f"{head}: none, so nothing is known of the answers."
-    good = "go to the right bin" if rejection.of == "bin" else "are named right"
-    return f"{head}, and of those {percent(rejection.precision.value)} {good}."
+    return f"{head}, and of those {percent(rejection.precision.value)} {_good(rejection)}."
 
 
-def of_choice(rejection: Rejection) -> str:
-    """Say where the threshold comes from, and what to expect of it elsewhere."""
+def _of_proposal(rejection: Rejection) -> str:
+    """What a bundle without a threshold could have."""
+    right = f", and of those {percent(rejection.precision.value)} {_good(rejection)}" if rejection.precision else ""
+    return (
+        f"This bundle carries no threshold and always answers; {rejection.threshold:.2f} would give an answer to "
+        f"{percent(rejection.coverage.value)} of photos{right}. Export it again to have it."
+    )
+
+
+def _good(rejection: Rejection) -> str:
+    return "go to the right bin" if rejection.of == "bin" else "are named right"
+
+
+def of_choice(rejection: Rejection, *, number: int) -> str:
+    """Say where the threshold comes from, and what to expect of it elsewhere; `number` of photos are evaluated."""
     asked = percent(rejection.asked)
     if not rejection.fitted_here:
-        return (
-            f"It came with the bundle; {asked} was asked for, and is {'' if rejection.reached else 'not '}reached here."
-        )
+        reached = "is reached here" if rejection.reached else "is not reached here"
+        return f"It came with the bundle; the precision of {asked} that is asked of it {reached}."
+    least = min(FEWEST, -(-number // 2))
+    enough = "1 answer" if least == 1 else f"{least} answers"
     chosen = (
         f"It was chosen on these very photos, for a precision of {asked}."
         if rejection.reached
-        else f"No threshold gives the precision of {asked} that was asked for; this one keeps nearly all right answers."
+        else f"No threshold that leaves {enough} gives the precision of {asked} that was asked for; this one keeps "
+        "nearly all right answers."
     )
     if rejection.cross_fitted is None:
         return chosen
@@ -90,6 +114,8 @@ def of_choice(rejection: Rejection) -> str:
 def of_calibration(calibration: Calibration) -> list[str]:
     """Say what the scores are worth, a sentence each."""
     said = [f"A score is off by {percent(calibration.ece)} on average (expected calibration error, ECE)."]
+    if chance_of_it := of_noise(calibration):
+        said.append(chance_of_it)
     if calibration.temperature != 1:
         said.append(f"Without the temperature it would be {percent(calibration.ece_uncalibrated)}.")
     said.append(_of_temperature(calibration))
@@ -99,6 +125,14 @@ def of_calibration(calibration: Calibration) -> list[str]:
             f"{percent(calibration.ece_cross_fitted)}: expect this on new photos."
         )
     return said
+
+
+def of_noise(calibration: Calibration) -> str:
+    """Say what error chance alone would show; nothing where that is next to none, or not known."""
+    if calibration.noise is None or calibration.noise < 0.0005:
+        return ""
+    number = sum(each.photos for each in calibration.bins)
+    return f"By chance, even perfect scores would show {about(calibration.noise)} on {photos(number)}."
 
 
 def _of_temperature(calibration: Calibration) -> str:
@@ -129,13 +163,6 @@ def of_difference(difference: Difference, what: str) -> str:
     return f"{uneven}, {'B' if difference.only_b > difference.only_a else 'A'} is better."
 
 
-def of_macro(difference: Estimate) -> str:
-    """Say what the interval of a difference in macro-F1 means."""
-    if difference.low <= 0 <= difference.high:
-        return "The interval holds 0: no significant difference."
-    return f"The interval leaves 0 out: {'B' if difference.value > 0 else 'A'} is better."
-
-
 def of_hazard(bins: "list[tuple[Label, int, int]]") -> str:
     """Say where the hazardous photos went, from (bin, photos, right ones); nothing where there are none."""
     for label, number, right in bins:
@@ -162,8 +189,3 @@ def rate(value: float) -> str:
 def milliseconds(value: float) -> str:
     """Say a time."""
     return f"{value:,.0f}{NO_BREAK}ms" if value >= 100 else f"{value:.1f}{NO_BREAK}ms"
-
-
-def why_no_precision(figures: Figures) -> str:
-    """Say why a kind has no precision."""
-    return "never said" if figures.photos else "no photo"
