@@ -5,6 +5,7 @@ Knows paired tests. Does not know engines or files.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,15 +40,15 @@ class _Side:
     answers: Answers
     rows: Ids
 
-    @property
+    @cached_property
     def true(self) -> Ids:
         return self.answers.true[self.rows]
 
-    @property
+    @cached_property
     def said(self) -> Ids:
         return self.answers.answered[self.rows]
 
-    @property
+    @cached_property
     def right(self) -> Flags:
         return np.asarray(self.true == self.said, np.bool_)
 
