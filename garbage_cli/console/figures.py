@@ -13,6 +13,7 @@ from garbage_cli.evaluation.values import Comparison, Cost, Difference, Estimate
 from garbage_cli.evaluator import Answering, Evaluated
 from garbage_cli.exporter import Parity, Step
 from garbage_cli.labels import Label
+from garbage_cli.report import strict
 
 WORST = 5
 """Kinds and confusions that the terminal shows; the report has them all."""
@@ -41,7 +42,7 @@ def watch(reports: Iterable[Step | Parity | Answering | Evaluated], *, model: Pa
 def show(evaluation: Evaluation, page: Path, *, json: bool) -> None:
     """Print the headline, bins, the worst kinds and the dearest confusions; notes go to stderr."""
     if json:
-        print_json(as_json(evaluation))
+        print_json(strict.plain(as_json(strict.tamed(evaluation))))
     else:
         _show_headline(evaluation)
         if evaluation.bins:
@@ -129,7 +130,7 @@ def _show_confusions(evaluation: Evaluation) -> None:
 def show_comparison(comparison: Comparison, page: Path, *, json: bool) -> None:
     """Print what two models differ in, and whether that can be chance."""
     if json:
-        print_json(comparison_as_json(comparison))
+        print_json(strict.plain(comparison_as_json(comparison)))
     else:
         _show_differences(comparison)
     for each in (comparison.a, comparison.b):

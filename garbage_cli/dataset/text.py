@@ -38,8 +38,13 @@ def read_text(path: Path) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with bytes that are no UTF-8 (in names of files) as `\\xb5`."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """The text with bytes that are no UTF-8 (in names of files) as `\\xb5`, and half characters as `\\ud800`."""
+    whole = _HALF.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return whole.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Half characters that stand for no byte."""
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -76,7 +76,7 @@ def evaluate(
     outcome = Outcome(scores.max(axis=1).astype(np.float64), true == answered, right_bin)
     rejection = _reject(answers, outcome, calibration, served, precision)
     kinds = per_class(counts, labels.items)
-    macro_precision, macro_recall, macro_f1 = macro(kinds)
+    macro_precision, macro_recall, macro_f1 = macro(kinds, counts)
     return Evaluation(
         subject=subject,
         source=source,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from garbage_cli.errors import DatasetError
-from garbage_cli.evaluation.counting import LEVEL
+from garbage_cli.evaluation.counting import CHUNK, DRAWS, LEVEL
 from garbage_cli.evaluation.matching import bin_key, match
 from garbage_cli.evaluation.values import (
     Answers,
@@ -26,10 +26,6 @@ from garbage_cli.evaluation.values import (
 )
 from garbage_cli.labels import Labels
 
-DRAWS = 2000
-"""Of a bootstrap."""
-CHUNK = 100
-"""Of them at a time: each takes a number for every way in which photos were answered."""
 _SEED = 0
 
 

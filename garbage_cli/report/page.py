@@ -91,7 +91,8 @@ def tiles(evaluation: Evaluation) -> list[Tile]:
         Tile(
             "Calibration error (ECE)",
             words.percent(evaluation.calibration.ece),
-            f"So far a score is from what comes true, on average. {words.of_noise(evaluation.calibration)}".strip(),
+            "How far scores are from the share that proves right, among photos of like scores. "
+            + words.of_noise(evaluation.calibration),
         ),
         _speed_tile(evaluation),
     ]

@@ -113,7 +113,8 @@ def of_choice(rejection: Rejection, *, number: int) -> str:
 
 def of_calibration(calibration: Calibration) -> list[str]:
     """Say what the scores are worth, a sentence each."""
-    said = [f"A score is off by {percent(calibration.ece)} on average (expected calibration error, ECE)."]
+    off = percent(calibration.ece)
+    said = [f"Among photos of like scores, score and share of right answers differ by {off} on average (ECE)."]
     if chance_of_it := of_noise(calibration):
         said.append(chance_of_it)
     if calibration.temperature != 1:
