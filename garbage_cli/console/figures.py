@@ -76,9 +76,9 @@ def _headline(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
     calibration, rejection = evaluation.calibration, evaluation.rejection
     before = f"{percent(calibration.ece_uncalibrated)} without the temperature of {calibration.temperature:.2f}"
     yield "calibration error", percent(calibration.ece), before
-    right = " (".join(_with_range(rejection.precision)) + ")" if rejection.precision else "none"
+    right = _in_brackets(rejection.precision) if rejection.precision else "none"
     would = "would be, " if rejection.proposed else ""
-    yield "answered", percent(rejection.coverage.value), f"{would}of those {right} with the right {rejection.of}"
+    yield "answered", percent(rejection.coverage.value), f"{would}right {rejection.of} of those {right}"
     yield "not sure", percent(1 - rejection.coverage.value), f"{would}with a score under {rejection.threshold:.2f}"
     if rejection.strangers:
         strangers = rejection.strangers
@@ -87,6 +87,10 @@ def _headline(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
         single = f"{speed.ms_p50:.1f} ms alone, 99 % in {speed.ms_p99:.1f} ms"
         cores = f"{speed.cores} core{'s' if speed.cores > 1 else ''}"
         yield "photos/s", f"{speed.images_per_second:.0f}", f"{single} ({speed.engine}, {cores})"
+
+
+def _in_brackets(estimate: Estimate) -> str:
+    return f"{percent(estimate.value)} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
 
 
 def _with_range(estimate: Estimate) -> tuple[str, str]:
