@@ -40,7 +40,7 @@ def _what(checkpoint: Checkpoint) -> Iterator[str]:
     )
     yield ""
     side = config.preprocess.crop
-    yield f"- Input: one photo of any size, upright RGB; the network sees {side} × {side} pixels."
+    yield f"- Input: one photo, turned upright, RGB; the network sees {side} × {side} pixels."
     yield "- Output: a probability for each kind, which add up to 1, and the bin of the likeliest kind."
 
 

@@ -62,7 +62,8 @@ def train(
 ) -> None:
     """Fine-tune a PaddleClas network. Ctrl-C saves the state; --resume goes on from it.
 
-    The photos are checked first: those that can't be read are named and left out.
+    The photos are checked first: those that can't be read are named and left out. At the end stands a report of the best
+    weights, in the run folder.
 
     \b
     garbage train --epochs 60
@@ -191,6 +192,8 @@ def export(
     json: Json = False,
 ) -> None:
     """Turn the best checkpoint into an inference folder that all engines agree on.
+
+    Temperature, threshold and figures for the model card come from the run's report, or are measured on its photos now.
 
     \b
     garbage export
