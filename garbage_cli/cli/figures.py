@@ -28,7 +28,7 @@ def evaluate(
     models: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[MODEL [OTHER]]",
+            metavar="MODEL",
             help="An inference folder, a run folder or a .pdparams file in one; two are compared.",
             show_default="inference, or the latest run in output/",
         ),

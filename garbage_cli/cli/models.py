@@ -62,8 +62,8 @@ def train(
 ) -> None:
     """Fine-tune a PaddleClas network. Ctrl-C saves the state; --resume goes on from it.
 
-    The photos are checked first: those that can't be read are named and left out. At the end stands a report of the best
-    weights, in the run folder.
+    The photos are checked first: those that can't be read are named and left out. At the end stands a report of the
+    best weights, in the run folder.
 
     \b
     garbage train --epochs 60
