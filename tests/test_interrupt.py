@@ -86,6 +86,19 @@ def test_a_report_that_can_not_be_made_is_said_and_the_training_counts(drawn: Da
     assert (told["report"], told["finished"]) == (None, True)
 
 
+def test_a_report_that_breaks_off_hides_nothing_of_the_training(drawn: Dataset, tmp_path: Path) -> None:
+    broken = (
+        "import garbage_cli.evaluator as room\n"
+        "def evaluate(*words, **options):\n    raise KeyboardInterrupt\n    yield\n"
+        "room.evaluate = evaluate\nfrom garbage_cli.cli import main; main()"
+    )
+    command = [sys.executable, "-c", broken, "train", str(drawn.root), *TRAIN, "--epochs", "1", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 130, done.stderr
+    assert json.loads(done.stdout)["finished"]
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_or_sigterm_while_unpacking_leaves_nothing(tmp_path: Path, number: signal.Signals, code: int) -> None:
     files = {f"garbage/{i}.bin": os.urandom(1000) for i in range(30_000)}

@@ -90,7 +90,11 @@ def train(
     with _stop_on_signal() as stop:
         reports = room.train(recipe.config, dataset, output=out or recipe.output or OUTPUT, resume=resume, stop=stop)
         last = view.Watch().draw(reports)
-    evaluated = _evaluated(last, dataset) if view.is_done(last) else None
+    try:
+        evaluated = _evaluated(last, dataset) if view.is_done(last) else None
+    except BaseException:  # Ctrl-C too: what was trained is said all the same
+        view.show(last, None, json=json)
+        raise
     if not view.show(last, evaluated, json=json):
         raise typer.Exit(130)
 
