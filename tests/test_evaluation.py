@@ -13,7 +13,7 @@ from sklearn.calibration import calibration_curve
 
 from garbage_cli import evaluation as room
 from garbage_cli.errors import DatasetError
-from garbage_cli.evaluation import Served
+from garbage_cli.evaluation import Served, calibration
 from garbage_cli.evaluation.calibration import expected_error, fit_temperature, score_bins, tempered
 from garbage_cli.evaluation.comparing import compare
 from garbage_cli.evaluation.counting import confusion, f1, macro, per_class, share
@@ -284,6 +284,22 @@ def test_a_fitted_temperature_lowers_the_error_and_is_tried_on_other_photos_too(
     assert found.ece < found.ece_uncalibrated / 2
     assert found.ece_cross_fitted is not None
     assert found.ece_cross_fitted < found.ece_uncalibrated / 2
+
+
+def test_the_cross_fitted_temperature_has_not_seen_the_photos_it_is_tried_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[set[bytes]] = []
+
+    def fit(scores: Scores, true: object) -> float:
+        seen.append({row.tobytes() for row in scores})
+        return 1.0
+
+    monkeypatch.setattr(calibration, "fit_temperature", fit)
+    answers = drawn(THE_40, 100)
+    evaluated(answers)
+    every = {row.tobytes() for row in answers.scores}
+    unseen = [every - each for each in seen if each != every]
+    assert [len(each) for each in unseen] == [20] * 5
+    assert set.union(*unseen) == every
 
 
 def test_a_model_without_a_mistake_gets_no_temperature() -> None:
