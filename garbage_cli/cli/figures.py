@@ -87,13 +87,13 @@ def _named(models: list[Path] | None) -> list[Path]:
     return models or [inference if (inference / MANIFEST_FILE).is_file() else latest_run(OUTPUT)]
 
 
-def report_of_run(checkpoint: "Checkpoint", dataset: "Dataset", *, precision: float = DEFAULT_PRECISION) -> "Evaluated":
+def report_of_run(checkpoint: "Checkpoint", dataset: "Dataset") -> "Evaluated":
     """Evaluate a run's best weights on its validation photos, and write the report into the run folder."""
     from garbage_cli import evaluator as room
     from garbage_cli.console import figures as view
     from garbage_cli.report import write
 
-    done = view.watch(room.evaluate(checkpoint, dataset, precision=precision), model=checkpoint.root)
+    done = view.watch(room.evaluate(checkpoint, dataset), model=checkpoint.root)
     write(done.evaluation, checkpoint.root / room.REPORT, photos=done.photos)
     return done
 

@@ -21,6 +21,7 @@ from garbage_cli.evaluation.values import (
     Estimate,
     Evaluation,
     Figures,
+    Flags,
     Ids,
     Rejection,
     Source,
@@ -63,8 +64,8 @@ def evaluate(
     """Return all figures. What `served` does not bring, temperature and threshold, is fitted on these photos.
 
     `precision` is what the threshold must give: the share of answers with the right bin, 0…1; None means what the
-    threshold that was served was chosen for, or else PRECISION. `remarks` come before
-    its own notes. Raises DatasetError if no photo was answered, and MissingExtraError without scikit-learn.
+    threshold that was served was chosen for, or else PRECISION. `remarks` come before its own notes. Raises
+    DatasetError if no photo was answered, and MissingExtraError without scikit-learn.
     """
     require_libraries()
     if not len(answers.true):
@@ -115,9 +116,7 @@ def _nothing(answers: Answers, source: Source) -> str:
     return f"no photo in {source.split} of {source.root} could be read; the first: {first.name}: {first.reason}"
 
 
-def _by_bin(
-    labels: Labels, true: Ids, answered: Ids
-) -> tuple[tuple[Figures, ...], Counts, np.ndarray[tuple[int, ...], np.dtype[np.bool_]] | None]:
+def _by_bin(labels: Labels, true: Ids, answered: Ids) -> tuple[tuple[Figures, ...], Counts, Flags | None]:
     """The bins' figures, their confusion, and which photos' bin is right; None where no label names a bin."""
     bins, place = bins_of(labels)
     if not bins:
@@ -143,7 +142,7 @@ def _reject(
     )
 
 
-def _share(right: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Estimate:
+def _share(right: Flags) -> Estimate:
     found = share(int(right.sum()), len(right))
     assert found is not None
     return found

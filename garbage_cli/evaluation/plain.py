@@ -17,6 +17,8 @@ from garbage_cli.evaluation.values import (
 )
 
 FORMAT = 1
+METRICS_FILE = "metrics.json"
+"""What the file with `as_json` is called in a report."""
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:

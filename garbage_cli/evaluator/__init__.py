@@ -18,14 +18,14 @@ from garbage_cli.dataset import SPLITS, Dataset, Sample, Split
 from garbage_cli.errors import BundleError, ConfigError, DatasetError, ImageError
 from garbage_cli.evaluation.matching import match
 from garbage_cli.evaluation.values import Answers, Evaluation, Scores, Source, Speed, Unreadable
-from garbage_cli.evaluator.models import METRICS_FILE, REPORT, Model, open_model, recall, subject_of
+from garbage_cli.evaluator.models import REPORT, Model, open_model, recall, subject_of
 from garbage_cli.exporter import Exported, Parity, Step, export
 from garbage_cli.labels import Labels
 from garbage_cli.prediction import Photo
 from garbage_cli.predictor import Predictor
 from garbage_cli.vendor import available_cores
 
-__all__ = ["METRICS_FILE", "REPORT", "Answering", "Evaluated", "Model", "evaluate", "match", "open_model", "recall"]
+__all__ = ["REPORT", "Answering", "Evaluated", "Model", "evaluate", "match", "open_model", "recall"]
 
 TIMED = 200
 """Photos that are timed one by one, at most."""

@@ -10,13 +10,13 @@ from garbage_cli.config import to_tree
 from garbage_cli.errors import BundleError, CheckpointError, GarbageError
 from garbage_cli.evaluation import PRECISION
 from garbage_cli.evaluation.measured import Measured
+from garbage_cli.evaluation.plain import METRICS_FILE
 from garbage_cli.evaluation.values import Subject
 from garbage_cli.labels import Label
 from garbage_cli.storage import sha256
 
 REPORT = "report"
 """The folder in a run where `train` writes the report of its best checkpoint."""
-METRICS_FILE = "metrics.json"
 
 Model = Checkpoint | ModelBundle
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from garbage_cli.evaluation.plain import as_json, comparison_as_json
+from garbage_cli.evaluation.plain import METRICS_FILE, as_json, comparison_as_json
 from garbage_cli.evaluation.values import Comparison, Evaluation
 from garbage_cli.report import comparison as comparison_page
 from garbage_cli.report import page, plots
@@ -18,7 +18,7 @@ from garbage_cli.vendor import require
 
 __all__ = ["require_extras", "require_room", "write", "write_comparison"]
 
-PAGE_FILE, JSON_FILE = "report.html", "metrics.json"
+PAGE_FILE, JSON_FILE = "report.html", METRICS_FILE
 COMPARISON_PAGE_FILE, COMPARISON_JSON_FILE = "comparison.html", "comparison.json"
 BINS_FILE = "bins.png"
 """The plot that not every report has."""
