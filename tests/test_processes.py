@@ -38,7 +38,9 @@ for job in jobs:
     def stop():
         return rank == 1 and bool(job["stop"]) and steps >= job["stop"]
     if job["copy_to"] and rank == 0:
-        shutil.copytree(job["output"], job["copy_to"], dirs_exist_ok=True)
+        os.rename(shutil.copytree(job["output"], job["copy_to"] + ".part"), job["copy_to"])
+    while job["copy_to"] and not os.path.isdir(job["copy_to"]):
+        time.sleep(0.05)
     job["output"] = job["copy_to"] or job["output"]
     Path(job["output"]).mkdir(parents=True, exist_ok=True)
     mark = Path(job["output"]) / f"rank{rank}.pid"
