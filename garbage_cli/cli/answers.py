@@ -1,5 +1,7 @@
 """predict, serve and request: from photos to answers, here or over HTTP."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,9 +10,39 @@ import typer
 from garbage_cli.cli.app import Json, app
 
 if TYPE_CHECKING:
+    from garbage_cli.annotating import Annotating
     from garbage_cli.prediction import Classifier, Photo
+    from garbage_cli.sheets import Sheet
 
-Photos = Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.", show_default=False)]
+Photos = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Photos, folders of photos, patterns such as 'photos/**/*.jpg', or - for one photo on stdin.",
+        show_default=False,
+    ),
+]
+Listed = Annotated[
+    str | None,
+    typer.Option("--list", metavar="FILE", help="A file of paths, one a line; - is stdin.", show_default=False),
+]
+Csv = Annotated[
+    str | None,
+    typer.Option(
+        "--csv",
+        metavar="FILE",
+        help="Write a row per photo for spreadsheets; - is stdout. Not --csv - with --json.",
+        show_default=False,
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the file of --csv: photos that have a row are passed over.")
+]
+Annotate = Annotated[
+    Path | None,
+    typer.Option(
+        "--annotate", metavar="DIR", help="Draw each answer on its photo, as a JPEG in DIR.", show_default=False
+    ),
+]
 TopK = Annotated[
     int | None,
     typer.Option("--top-k", help="How many kinds to name per photo.", show_default="5, or all"),
@@ -25,7 +57,11 @@ Engine = Annotated[str, typer.Option("--engine", help="auto, openvino, onnxrunti
 
 @app.command()
 def predict(
-    photos: Photos,
+    photos: Photos = None,
+    listed: Listed = None,
+    csv: Csv = None,
+    resume: Resume = False,
+    annotate: Annotate = None,
     model: Model = Path("inference"),
     top_k: TopK = None,
     threshold: Threshold = None,
@@ -37,11 +73,12 @@ def predict(
     \b
     garbage predict img.jpg
     garbage predict photos/ --json > answers.jsonl
+    garbage predict photos/ --csv answers.csv --annotate drawn/
     """
     from garbage_cli.predictor import Predictor
 
-    found = _find(photos)
-    _answer(Predictor.load(model, engine=engine, top_k=top_k, threshold=threshold), found, json=json)
+    asked = _ask(photos, listed, csv=csv, resume=resume, annotate=annotate, json=json)
+    asked.answer(Predictor.load(model, engine=engine, top_k=top_k, threshold=threshold))
 
 
 @app.command()
@@ -71,7 +108,11 @@ def serve(
 
 @app.command()
 def request(
-    photos: Photos,
+    photos: Photos = None,
+    listed: Listed = None,
+    csv: Csv = None,
+    resume: Resume = False,
+    annotate: Annotate = None,
     url: Annotated[str, typer.Option(help="The server's address.")] = "http://127.0.0.1:8866",
     top_k: TopK = None,
     json: Json = False,
@@ -84,26 +125,76 @@ def request(
     """
     from garbage_cli.client import Client
 
-    found = _find(photos)
+    asked = _ask(photos, listed, csv=csv, resume=resume, annotate=annotate, json=json)
     with Client(url, top_k=top_k) as client:
-        _answer(client, found, json=json)
+        asked.answer(client)
 
 
-def _find(paths: list[Path]) -> "list[Photo]":
-    from garbage_cli.errors import ImageError
-    from garbage_cli.images import find, mute_warnings
-    from garbage_cli.prediction import Photo
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What `predict` and `request` share: which photos, and where the answers go."""
+
+    photos: "Iterator[Photo]"
+    total: int | None
+    sheet: "Sheet | None"
+    annotate: Path | None
+    json: bool
+
+    def answer(self, classifier: "Classifier") -> None:
+        """Ask, write, draw and show; exit code 1 if a photo got no answer."""
+        from garbage_cli.console import answers as view
+
+        drawing = self._drawing(classifier)
+        predictions = (drawing or classifier).predict(self.photos)
+        if self.sheet:
+            predictions = self.sheet.keep(predictions)
+        good = view.show(
+            predictions, total=self.total, json=self.json, rows=self.sheet is None,
+            before=self.sheet.rows if self.sheet else 0, resumable=bool(self.sheet and self.sheet.path),
+        )  # fmt: skip
+        if drawing:
+            view.tell_undrawn(drawing.undrawn)
+        if not good:
+            raise typer.Exit(1)
+
+    def _drawing(self, classifier: "Classifier") -> "Annotating | None":
+        if self.annotate is None:
+            return None
+        from garbage_cli.annotating import Annotating
+        from garbage_cli.console import answers as view
+
+        drawing = Annotating(classifier, self.annotate)
+        view.tell_font(drawing.typeface)
+        return drawing
+
+
+def _ask(
+    names: list[str] | None,
+    listed: str | None,
+    *,
+    csv: str | None,
+    resume: bool,
+    annotate: Path | None,
+    json: bool,
+) -> _Asked:
+    """Find the first photo, and look at the file that the answers go into, before any model is loaded."""
+    _check_usage(names, listed, csv=csv, resume=resume, json=json)
+    from garbage_cli.images import mute_warnings
+    from garbage_cli.sheets import Sheet
+    from garbage_cli.sources import Sources
 
     mute_warnings()
-    photos = [Photo.from_path(path) for path in find(paths)]
-    if not photos:
-        raise ImageError(f"no photo in {paths[0]} (looked for .jpg, .png, .webp and the like)")
-    return photos
+    sources = Sources(tuple(names or ()), listed, apart=annotate)
+    sheet = Sheet.open(csv, resume=resume) if csv else None
+    photos = sources.photos()
+    left = sheet.left if sheet else iter
+    return _Asked(left(photos), sources.count(left), sheet, annotate, json)
 
 
-def _answer(classifier: "Classifier", photos: "list[Photo]", *, json: bool) -> None:
-    """The view that `predict` and `request` share."""
-    from garbage_cli.console import answers as view
-
-    if not view.show(classifier.predict(photos), total=len(photos), json=json):
-        raise typer.Exit(1)
+def _check_usage(names: list[str] | None, listed: str | None, *, csv: str | None, resume: bool, json: bool) -> None:
+    if not names and listed is None:
+        raise typer.BadParameter("name photos, folders or patterns, or a list of them with --list FILE")
+    if resume and csv in (None, "-"):
+        raise typer.BadParameter("--resume goes on with a file; name it with --csv FILE")
+    if json and csv == "-":
+        raise typer.BadParameter("--json and --csv - both write to stdout; name a file with --csv, or leave one out")
