@@ -1,0 +1,131 @@
+"""What an installed module answers: to PaddleHub Serving, to `hub run`, and to Python.
+
+Knows the predictor and the shapes of requests and replies, which are those of `garbage serve`. Does not know PaddleHub.
+"""
+
+import argparse
+import io
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from garbage_cli import wire
+from garbage_cli.bundle import PADDLE_WEIGHTS, ModelBundle
+from garbage_cli.errors import BundleError, ConfigError, ImageError
+from garbage_cli.images import find, mute_warnings
+from garbage_cli.parallel import ordered_map
+from garbage_cli.prediction import Photo, Prediction
+from garbage_cli.predictor import Predictor
+from garbage_cli.vendor import available_cores
+from garbage_cli.wire import RequestError
+
+SERVING_TOP_K = 1
+"""PaddleClas's modules name one class unless they are asked for more, and `garbage serve` does so too."""
+
+Encoded = bytes | NDArray[np.uint8]
+"""The bytes of an image file, or an array as cv2.imread returns it: (height, width, 3), BGR."""
+
+
+def engine_for(*, use_gpu: bool, enable_mkldnn: bool) -> str:
+    """Return the engine that PaddleHub's init_args ask for: both are Paddle's own; without them, the fastest here.
+
+    The seam for an engine's options: today neither key is passed on to Paddle.
+    """
+    return "paddle" if use_gpu or enable_mkldnn else "auto"
+
+
+class HubAnswers:
+    """The model of a module. Its files are checked at once; the network is loaded by each process that answers.
+
+    `hub serving start --use_multiprocess` makes the module first and forks then, and an engine's threads would not
+    come along. Threads may share it: the first one loads, and they take turns at the engine.
+    """
+
+    def __init__(self, root: Path, *, engine: str = "auto") -> None:
+        """Raise BundleError if a file is missing or was altered, or if there is no network for that engine."""
+        self._bundle = ModelBundle.load(root)
+        for name in self._bundle.files:
+            self._bundle.file(name)
+        if engine == "paddle" and not self._bundle.has(PADDLE_WEIGHTS):
+            raise BundleError(f"{root} holds no network for paddle; leave out use_gpu and enable_mkldnn")
+        self._engine = engine
+        self._loaded: dict[int, Predictor] = {}
+        """By process. One that came along in a fork is kept: destroying it would wait for threads that are not here."""
+        self._turn = threading.Lock()
+
+    def serve(self, body: Mapping[str, Any]) -> list[list[object]]:
+        """Return the `results` that `garbage serve` gives for this body.
+
+        What is raised over a bad one is what PaddleHub answers, with status 101: RequestError over the body or a photo,
+        ConfigError over a top_k that the model has not.
+        """
+        begun = time.perf_counter()
+        request = wire.parse_predict(body)
+        photos = [Photo(f"images[{i}]", data) for i, data in enumerate(request.images)]
+        predictions = self._answer(photos, top_k=request.top_k or SERVING_TOP_K)
+        if failed := next((each for each in predictions if each.error), None):
+            raise RequestError(f"{failed.image}: {failed.error}")
+        return wire.hub_results_a(predictions, seconds=time.perf_counter() - begun)
+
+    def classify(
+        self,
+        images: Sequence[Encoded] | None = None,
+        paths: Iterable[str | Path] | None = None,
+        *,
+        top_k: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Answer images, then files, in order, in the objects of `predict --json`; a bad photo's has its `error`."""
+        if isinstance(images, bytes | str | np.ndarray) or isinstance(paths, str | Path):
+            raise ConfigError("images and paths are lists, also for a single photo")
+        given = () if images is None else images
+        photos = [Photo(f"images[{i}]", _encode(image, i)) for i, image in enumerate(given)]
+        photos += [Photo.from_path(Path(path)) for path in paths or ()]
+        if not photos:
+            raise ConfigError("no photo; give images=[…], or paths=[…]")
+        return [wire.prediction_to_json(each) for each in self._answer(photos, top_k=top_k)]
+
+    def run(self, argv: Sequence[str]) -> str:
+        """Return the lines of `predict --json` for the arguments of `hub run garbage_classification`."""
+        parser = argparse.ArgumentParser(prog="hub run garbage_classification", description="Say what is on photos.")
+        parser.add_argument("--input_path", nargs="+", type=Path, required=True, help="photos, or folders of photos")
+        parser.add_argument("--top_k", type=int, help="how many kinds to name per photo (default: 5, or all)")
+        asked = parser.parse_args(argv)
+        answers = self.classify(paths=find(asked.input_path), top_k=asked.top_k)
+        return "\n".join(wire.dumps(each).decode() for each in answers)
+
+    def _answer(self, photos: Sequence[Photo], *, top_k: int | None) -> list[Prediction]:
+        """Decode side by side; the predictor lets one photo at a time into the engine."""
+        answer_one = partial(self._predictor().answer, top_k=top_k)
+        threads = max(2, available_cores())
+        return list(ordered_map(answer_one, photos, threads=threads, ahead=len(photos)))
+
+    def _predictor(self) -> Predictor:
+        """This process's own, loaded and warmed up when it is first asked for."""
+        with self._turn:
+            if os.getpid() not in self._loaded:
+                mute_warnings()
+                predictor = Predictor(self._bundle, engine=self._engine)
+                predictor.warm_up()
+                self._loaded[os.getpid()] = predictor
+            return self._loaded[os.getpid()]
+
+
+def _encode(image: Encoded, index: int) -> bytes:
+    """Give an array the way of all photos, through the decoder: PNG loses nothing."""
+    if isinstance(image, bytes):
+        return image
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ImageError(
+            f"images[{index}] is neither bytes nor an array of uint8 (height, width, 3) in BGR, as cv2.imread gives it"
+        )
+    with io.BytesIO() as buffer:
+        Image.fromarray(np.ascontiguousarray(image[..., ::-1])).save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue()
