@@ -25,6 +25,8 @@ DESCRIPTION_FILE = "inference.yml"
 ONNX_FILE = "model.onnx"
 PADDLE_WEIGHTS = "inference.pdiparams"
 PADDLE_PROGRAMS = ("inference.json", "inference.pdmodel")
+INT8_MODEL = ("model_int8.xml", "model_int8.bin")
+"""OpenVINO's graph and weights of the network in 8-bit numbers."""
 FORMAT = 1
 
 
@@ -94,6 +96,24 @@ def latest_run(output: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
+class Quality:
+    """How well a network answers in numbers of one precision, on validation photos."""
+
+    ships: bool
+    """Whether it is good enough to be taken without being asked for."""
+    top1: float | None
+    """0…1; None if it could not be measured."""
+    photos: int
+    drop: float | None
+    """By how much top-1 is below that of f32, 0…1."""
+    agreement: float | None
+    """The share of photos with the same first kind as in f32."""
+    bin_accuracy: float | None
+    why: str
+    """In a few words, with the figure."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelBundle:
     """An inference folder: the network for each engine, how to feed it, what its outputs mean."""
 
@@ -122,7 +142,9 @@ class ModelBundle:
                 _check_size(root / name, facts["bytes"])
             _check_content(root / DESCRIPTION_FILE, files[DESCRIPTION_FILE]["sha256"])
             _check_calibration(root, manifest.get("calibration") or {})
-            return cls(root, *_read_description(root / DESCRIPTION_FILE), files, manifest)
+            bundle = cls(root, *_read_description(root / DESCRIPTION_FILE), files, manifest)
+            _ = bundle.precisions  # as complete as the rest
+            return bundle
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{root / MANIFEST_FILE} is incomplete ({error!r}); export the model again") from None
 
@@ -157,6 +179,11 @@ class ModelBundle:
         """The score under which the answer is "not sure"; None where there is always an answer."""
         threshold = self._calibration.get("threshold")
         return None if threshold is None else float(threshold)
+
+    @property
+    def precisions(self) -> Mapping[str, Quality]:
+        """What the export measured of each precision; empty in a bundle that knows only f32."""
+        return {name: Quality(**facts) for name, facts in (self.facts.get("precisions") or {}).items()}
 
     @property
     def _calibration(self) -> Mapping[str, Any]:

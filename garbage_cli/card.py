@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from garbage_cli import __version__
-from garbage_cli.bundle import Checkpoint
+from garbage_cli.bundle import Checkpoint, Quality
 from garbage_cli.dataset.text import printable
 from garbage_cli.evaluation.measured import Measured, MeasuredKind
 from garbage_cli.labels import HAZARDOUS, Label
@@ -16,12 +16,15 @@ from garbage_cli.labels import HAZARDOUS, Label
 CARD_FILE = "MODEL_CARD.md"
 
 
-def model_card(checkpoint: Checkpoint, measured: Measured | None) -> str:
+def model_card(
+    checkpoint: Checkpoint, measured: Measured | None, precisions: Mapping[str, Quality] | None = None
+) -> str:
     """Return the card's text; without figures it says that there are none."""
     parts = (
         _what(checkpoint),
         _use(checkpoint),
         _figures(measured),
+        _precisions(precisions or {}),
         _kinds(checkpoint, measured),
         _data(checkpoint),
         _licence(checkpoint),
@@ -105,6 +108,18 @@ def _doubts(measured: Measured) -> str:
     if measured.cross_fitted is not None:
         parts.append(f"{_percent(measured.cross_fitted)} on photos that the threshold was not chosen on")
     return f" ({'; '.join(parts)})"
+
+
+def _precisions(precisions: Mapping[str, Quality]) -> Iterator[str]:
+    if not precisions:
+        return
+    yield "## In narrower numbers"
+    yield ""
+    yield "| numbers | top-1 | right bin | same kind as f32 | used by itself |"
+    yield "|---|---:|---:|---:|---|"
+    for name, each in precisions.items():
+        shares = (_percent(value) for value in (each.top1, each.bin_accuracy, each.agreement))
+        yield f"| {name} | {' | '.join(shares)} | {'yes' if each.ships else 'no: it loses too much'} |"
 
 
 def _kinds(checkpoint: Checkpoint, measured: Measured | None) -> Iterator[str]:

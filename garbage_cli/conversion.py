@@ -3,6 +3,7 @@
 Knows Paddle's export and the ONNX converter. Does not know checkpoints, bundles' manifests or training.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ OPSET = 17
 """Of the ONNX file: what OpenVINO 2023, ONNX Runtime 1.13 and later read."""
 
 
-def save_program(network: Any, folder: Path, *, crop: int) -> None:
-    """Write a network of inputs (n, 3, crop, crop) as Paddle's inference program and weights."""
+def save_program(network: Any, folder: Path, *, crop: int, old: bool = False) -> None:
+    """Write a network of inputs (n, 3, crop, crop) as Paddle's inference program and weights.
+
+    `old` writes inference.pdmodel, which Paddle 2 reads too, in place of inference.json.
+    """
     module = paddle("garbage export")
-    spec = module.static.InputSpec([None, 3, crop, crop], "float32", name="x")
-    module.jit.save(module.jit.to_static(network, input_spec=[spec], full_graph=True), str(folder / "inference"))
+    with module.pir_utils.OldIrGuard() if old else contextlib.nullcontext():
+        spec = module.static.InputSpec([None, 3, crop, crop], "float32", name="x")
+        module.jit.save(module.jit.to_static(network, input_spec=[spec], full_graph=True), str(folder / "inference"))
 
 
 def save_onnx(folder: Path) -> None:

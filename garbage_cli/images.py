@@ -6,7 +6,7 @@ Knows image formats. Does not know models or where the bytes come from.
 import io
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,11 +69,14 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint
     return np.asarray(open_photo(data, limits).image)
 
 
-def open_photo(data: bytes, limits: ImageLimits = DEFAULT_LIMITS, *, reduction: int = 1) -> Decoded:
+def open_photo(
+    data: bytes, limits: ImageLimits = DEFAULT_LIMITS, *, reduction: int | Callable[[tuple[int, int]], int] = 1
+) -> Decoded:
     """Decode as `decode` does, to a Pillow image, with what is known of the file.
 
     A `reduction` of 2, 4 or 8 decodes a JPEG to that part of its sides, rounded up, for a part of the time: each pixel
-    is about the mean of those it stands for. Other formats are decoded whole.
+    is about the mean of those it stands for. It may depend on the stored width and height. Other formats are decoded
+    whole.
     """
     if not data:
         raise ImageError("the file is empty", fault="empty")
@@ -84,8 +87,9 @@ def open_photo(data: bytes, limits: ImageLimits = DEFAULT_LIMITS, *, reduction: 
     try:
         with _open(data) as image:
             _check_size(image.size, limits)
-            if reduction > 1:
-                image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
+            by = reduction if isinstance(reduction, int) else reduction(image.size)
+            if by > 1:
+                image.draft(None, (max(1, image.width // by), max(1, image.height // by)))
             image.load()
             mode, orientation = image.mode, _orientation(image)
             return Decoded(_to_rgb(_upright(image, orientation)), image.format or "", mode, orientation)

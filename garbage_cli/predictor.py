@@ -1,70 +1,75 @@
-"""Photos → answers with a model of our own: decode ahead in threads, infer, take the likeliest classes.
+"""Photos → answers with a model of our own: decode and infer in threads, take the likeliest classes.
 
 Knows batching of work and top-k. Does not know the terminal, HTTP or training.
 """
 
-import threading
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from garbage_cli.bundle import ModelBundle
-from garbage_cli.engines import choose_engine, open_engine
+from garbage_cli.engines import Options
+from garbage_cli.engines.choosing import Wish, open_best
 from garbage_cli.errors import ConfigError, ImageError
-from garbage_cli.images import DEFAULT_LIMITS, ImageLimits, decode
+from garbage_cli.images import DEFAULT_LIMITS, ImageLimits, open_photo
 from garbage_cli.labels import Labels
 from garbage_cli.parallel import ordered_map
 from garbage_cli.prediction import Photo, Prediction, Score
 from garbage_cli.transforms import Input, Preprocess
-from garbage_cli.vendor import available_cores
 
 DEFAULT_TOP_K = 5
+SIDE_BY_SIDE = 4
+"""From so many photos on each core works at a photo of its own, which is more in all; before, all work at one."""
+MANY = 1_000_000
+"""Photos, where nobody can count them beforehand."""
+NO_OPTIONS = Options()
 
 Row = NDArray[np.float32]
 """The probabilities of all classes for one photo."""
 
 
 class Predictor:
-    """A bundle loaded into an engine. Answers from several threads at once; they take turns at the engine."""
+    """A bundle loaded into an engine. Answers from several threads at once."""
 
     def __init__(
         self,
         bundle: ModelBundle,
         *,
         engine: str = "auto",
+        precision: str = "auto",
+        options: Options = NO_OPTIONS,
         top_k: int | None = None,
         threshold: float | None = None,
         threads: int = 0,
         limits: ImageLimits = DEFAULT_LIMITS,
+        photos: int | None = 1,
+        tell: Callable[[str], object] = lambda text: None,
     ) -> None:
         """`top_k` None means five, or all classes of a model that has fewer; `threads` 0 means all cores.
 
-        A best score under `threshold` (0…1) is answered "not sure"; None means the bundle's own threshold.
+        A best score under `threshold` (0…1) is answered "not sure"; None means the bundle's own threshold. By how many
+        `photos` are to come (None: no end, one at a time) the engine is chosen, and whether its cores work at one photo
+        or each at its own. What is not as it was asked for is told.
         """
         self.bundle = bundle
         self.top_k = check_top_k(top_k, bundle.labels)
         self.threshold = check_threshold(threshold, bundle)
-        self.engine = choose_engine(engine, bundle)
-        self._engine = open_engine(self.engine, bundle, threads=threads)
+        wish = Wish(engine, precision, options)
+        parallel = photos is not None and photos >= SIDE_BY_SIDE
+        self._engine, choice, self.why = open_best(
+            wish, bundle, photos=photos, parallel=parallel, threads=threads, tell=tell
+        )
+        self.engine, self.precision, self.options = choice.engine, choice.precision, options
         self._preprocess = Preprocess(bundle.preprocess)
         self._limits = limits
-        self._turn = threading.Lock()
 
     @classmethod
-    def load(
-        cls,
-        root: Path,
-        *,
-        engine: str = "auto",
-        top_k: int | None = None,
-        threshold: float | None = None,
-        threads: int = 0,
-    ) -> "Predictor":
-        """Open an inference folder; raise BundleError or ConfigError that says what is wrong with it."""
-        return cls(ModelBundle.load(root), engine=engine, top_k=top_k, threshold=threshold, threads=threads)
+    def load(cls, root: Path, **settings: Any) -> "Predictor":
+        """Open an inference folder, with the settings of `Predictor`; raise BundleError if it can't be used."""
+        return cls(ModelBundle.load(root), **settings)
 
     def predict(self, photos: Iterable[Photo]) -> Iterator[Prediction]:
         """Yield one Prediction per photo, in input order; a bad photo gives one with `error` set."""
@@ -73,17 +78,24 @@ class Predictor:
 
     def scores(self, photos: Iterable[Photo]) -> Iterator[tuple[Photo, Row | ImageError]]:
         """Yield each photo, in input order, with the probabilities of all classes, or what is wrong with it."""
-        threads = max(2, available_cores())
-        prepare = partial(_prepare, preprocess=self._preprocess, limits=self._limits)
-        for photo, prepared in ordered_map(prepare, photos, threads=threads, ahead=4 * threads):
-            yield photo, prepared if isinstance(prepared, ImageError) else self.infer(prepared[None])[0]
+        threads = self._engine.callers + 1  # one reads and decodes while the others are at the engine
+        yield from ordered_map(self._scored, photos, threads=threads, ahead=4 * threads)
 
     def answer(self, photo: Photo, *, top_k: int | None = None) -> Prediction:
         """Answer one photo in the calling thread: what a server does for each of its requests."""
         k = self.top_k if top_k is None else check_top_k(top_k, self.bundle.labels)
-        _, prepared = _prepare(photo, preprocess=self._preprocess, limits=self._limits)
-        scores = prepared if isinstance(prepared, ImageError) else self.infer(prepared[None])[0]
-        return self._prediction(photo, scores, k)
+        return self._prediction(*self._scored(photo), k)
+
+    def _scored(self, photo: Photo) -> tuple[Photo, Row | ImageError]:
+        try:
+            return photo, self.infer(self.prepare(photo)[None])[0]
+        except ImageError as error:
+            return photo, error
+
+    def prepare(self, photo: Photo) -> Input:
+        """Return the network's input for a photo, (3, crop, crop); raise ImageError that says what is wrong with it."""
+        data = photo.read(max_bytes=self._limits.max_bytes)
+        return self._preprocess(open_photo(data, self._limits, reduction=self._preprocess.reduction).image)
 
     def _prediction(self, photo: Photo, scores: Row | ImageError, k: int) -> Prediction:
         if isinstance(scores, ImageError):
@@ -95,8 +107,7 @@ class Predictor:
 
     def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map inputs (n, 3, crop, crop) to probabilities (n, classes)."""
-        with self._turn:
-            return self._engine.infer(inputs)
+        return self._engine.infer(inputs)
 
     def top(self, scores: NDArray[np.float32], k: int | None = None) -> tuple[Score, ...]:
         """Return the k likeliest classes of one photo, best first; of equals, the lower number first."""
@@ -124,10 +135,3 @@ def check_top_k(top_k: int | None, labels: Labels) -> int:
     if not 1 <= top_k <= len(labels):
         raise ConfigError(f"top-k is {top_k}; this model knows {len(labels)} classes, so use 1 to {len(labels)}")
     return top_k
-
-
-def _prepare(photo: Photo, *, preprocess: Preprocess, limits: ImageLimits) -> tuple[Photo, Input | ImageError]:
-    try:
-        return photo, preprocess(decode(photo.read(max_bytes=limits.max_bytes), limits))
-    except ImageError as error:
-        return photo, error

@@ -7,7 +7,7 @@ import pytest
 from conftest import COLOURS, make_colour_bundle, save_photo
 
 from garbage_cli.bundle import ModelBundle
-from garbage_cli.errors import BundleError, ConfigError, MissingExtraError
+from garbage_cli.errors import BundleError, ConfigError
 from garbage_cli.images import find
 from garbage_cli.prediction import Photo
 from garbage_cli.predictor import Predictor
@@ -120,6 +120,8 @@ def test_an_engine_that_is_unknown_or_has_no_network_is_said(
         Predictor.load(colour_bundle, engine="tensorrt")
     with pytest.raises(BundleError, match="holds no network for paddle"):
         Predictor.load(colour_bundle, engine="paddle")
-    monkeypatch.setattr("garbage_cli.engines.is_installed", lambda name: False)
-    with pytest.raises(MissingExtraError, match=r"pip install 'garbage-cli\[train\]'"):
-        Predictor.load(colour_bundle, engine="paddle")
+    monkeypatch.setattr("garbage_cli.engines.choosing.is_installed", lambda name: name == "openvino")
+    told: list[str] = []
+    assert Predictor.load(colour_bundle, engine="onnxruntime", tell=told.append).engine == "openvino"
+    assert len(told) == 1
+    assert "onnxruntime is not installed (pip install 'garbage-cli[train]')" in told[0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from garbage_cli.cli.app import Json, app
+from garbage_cli.cli.engines import Engine, Precision, Set, Verbose, options
 
 if TYPE_CHECKING:
     from garbage_cli.annotating import Annotating
@@ -52,7 +53,6 @@ Threshold = Annotated[
     typer.Option("--threshold", help='Say "not sure" under this score; 0: never.', show_default="the model's own"),
 ]
 Model = Annotated[Path, typer.Option("--model", help="Inference folder, from `garbage export`.")]
-Engine = Annotated[str, typer.Option("--engine", help="auto, openvino, onnxruntime or paddle.")]
 
 
 @app.command()
@@ -66,6 +66,9 @@ def predict(
     top_k: TopK = None,
     threshold: Threshold = None,
     engine: Engine = "auto",
+    precision: Precision = "auto",
+    set_: Set = None,
+    verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Say which bin each photo belongs in, or 不确定 not sure. A bad photo is named, the rest go on; exit code 1.
@@ -75,10 +78,23 @@ def predict(
     garbage predict photos/ --json > answers.jsonl
     garbage predict photos/ --csv answers.csv --annotate drawn/
     """
-    from garbage_cli.predictor import Predictor
+    from garbage_cli.console.terminal import say
+    from garbage_cli.predictor import MANY, Predictor
 
     asked = _ask(photos, listed, csv=csv, resume=resume, annotate=annotate, json=json)
-    asked.answer(Predictor.load(model, engine=engine, top_k=top_k, threshold=threshold))
+    predictor = Predictor.load(
+        model,
+        engine=engine,
+        precision=precision,
+        options=options(set_),
+        top_k=top_k,
+        threshold=threshold,
+        photos=MANY if asked.total is None else asked.total,
+        tell=say,
+    )
+    if verbose:
+        say(predictor.why)
+    asked.answer(predictor)
 
 
 @app.command()
@@ -90,6 +106,9 @@ def serve(
     top_k: TopK = None,
     threshold: Threshold = None,
     engine: Engine = "auto",
+    precision: Precision = "auto",
+    set_: Set = None,
+    verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Answer photos over HTTP: PaddleHub Serving's protocol on /predict/…, our own on /v1/predict.
@@ -99,11 +118,15 @@ def serve(
     """
     from garbage_cli import server as room
     from garbage_cli.console import answers as view
+    from garbage_cli.console.terminal import say
 
-    options = room.ServeOptions(
-        model=model, host=host, port=port, workers=workers, engine=engine, top_k=top_k, threshold=threshold
+    asked = room.ServeOptions(
+        model=model, host=host, port=port, workers=workers, top_k=top_k, threshold=threshold,
+        engine=engine, precision=precision, options=options(set_),
+    )  # fmt: skip
+    room.serve(
+        asked, on_ready=lambda url: view.show_ready(url, workers, json=json), tell=say, explain=say if verbose else None
     )
-    room.serve(options, on_ready=lambda url: view.show_ready(url, options.workers, json=json))
 
 
 @app.command()

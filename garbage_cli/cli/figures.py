@@ -7,6 +7,7 @@ import typer
 
 from garbage_cli.cli.app import Json, app
 from garbage_cli.cli.data import load
+from garbage_cli.cli.engines import Engine, Precision, Set, Verbose, options
 
 if TYPE_CHECKING:
     from garbage_cli.bundle import Checkpoint
@@ -18,7 +19,7 @@ _PRECISION = (
     'How often an answer must name the right bin; less sure ones are "not sure". '
     "The least sure 1 % of right answers are so in any case."
 )
-Precision = Annotated[float, typer.Option("--precision", help=_PRECISION)]
+TargetPrecision = Annotated[float, typer.Option("--target-precision", help=_PRECISION)]
 DEFAULT_PRECISION = 0.99
 OUTPUT = Path("output")
 
@@ -38,10 +39,13 @@ def evaluate(
     report: Annotated[Path, typer.Option("--report", help="Folder for the page, plots and metrics.json.")] = Path(
         "report"
     ),
-    precision: Annotated[
-        float | None, typer.Option("--precision", help=_PRECISION, show_default="0.99, or the bundle's own")
+    target_precision: Annotated[
+        float | None, typer.Option("--target-precision", help=_PRECISION, show_default="0.99, or the bundle's own")
     ] = None,
-    engine: Annotated[str, typer.Option("--engine", help="auto, openvino, onnxruntime or paddle.")] = "auto",
+    engine: Engine = "auto",
+    precision: Precision = "auto",
+    set_: Set = None,
+    verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Say how good a model is: right bins, right kinds, what it mistakes for what, whether its scores can be trusted.
@@ -53,6 +57,8 @@ def evaluate(
     """
     from garbage_cli import evaluator as room
     from garbage_cli.console import figures as view
+    from garbage_cli.console.terminal import say
+    from garbage_cli.engines.choosing import Wish
     from garbage_cli.evaluation import require_libraries
     from garbage_cli.evaluation.comparing import compare
     from garbage_cli.report import require_extras, require_room, write, write_comparison
@@ -62,10 +68,16 @@ def evaluate(
     require_room(report)
     opened = [room.open_model(path) for path in _named(models)]
     dataset = load(data, write_split=False)
+    wish = Wish(engine, precision, options(set_))
     done = [
-        view.watch(room.evaluate(model, dataset, split=split, precision=precision, engine=engine), model=path)
+        view.watch(
+            room.evaluate(model, dataset, split=split, precision=target_precision, wish=wish, tell=say), model=path
+        )
         for model, path in zip(opened, _named(models), strict=True)
     ]
+    if verbose:
+        for each in done:
+            say(each.why)
     if len(done) == 1:
         page = write(done[0].evaluation, report, photos=done[0].photos)
         view.show(done[0].evaluation, page, json=json)

@@ -1,16 +1,17 @@
 """The view of `export`."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from garbage_cli.console.terminal import err, out, percent, plain, print_json, say
 from garbage_cli.evaluation.measured import Measured
-from garbage_cli.exporter import Exported, Parity, Step
+from garbage_cli.exporter import Checked, Compared, Exported, Parity, Step
 
 
-def watch(steps: Iterable[Step | Parity | Exported]) -> Exported:
+def watch(steps: Iterable[Step | Parity | Compared | Exported]) -> Exported:
     """Show each step; return the finished bundle."""
     finished: Exported | None = None
     with err.status("exporting"):
@@ -22,6 +23,8 @@ def watch(steps: Iterable[Step | Parity | Exported]) -> Exported:
                     say(f"{step.engine} can't run this network and is left out: {step.reason}")
                 case Parity():
                     say(f"{step.engine} agrees with the checkpoint to {step.difference:.1e}")
+                case Compared():
+                    say(f"{step.precision}: {step.quality.why}")
                 case Exported():
                     finished = step
     assert finished is not None
@@ -43,7 +46,53 @@ def show(exported: Exported, *, json: bool) -> None:
     out.print(f"Largest difference from the checkpoint, on {exported.samples}:", soft_wrap=True)
     for each in exported.parity:
         out.print(f"  {each.engine:<12}{'cannot run it' if each.difference is None else f'{each.difference:.1e}'}")
+    if exported.precisions:
+        out.print(_precisions(exported))
+    if exported.speeds:
+        out.print(_speeds(exported))
     out.print(plain(_quality(exported.measured)), markup=False, soft_wrap=True)
+
+
+def _precisions(exported: Exported) -> Table:
+    table = Table("numbers", "top-1", "right bin", "same as f32", "used by itself")
+    for each in exported.precisions:
+        quality = each.quality
+        shares = (_share(value) for value in (quality.top1, quality.bin_accuracy, quality.agreement))
+        table.add_row(each.precision, *shares, "yes" if quality.ships else "no: loses too much")
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "—" if value is None else percent(value)
+
+
+def _speeds(exported: Exported) -> Table:
+    table = Table("engine", "numbers", "start, s", "one photo, ms", "many, ms each")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for each in exported.speeds:
+        if each.failed:
+            table.add_row(each.choice.engine, each.choice.precision, "—", "—", plain(each.failed[:40]))
+            continue
+        figures = (f"{each.ready_s:.2f}", f"{each.single_ms:.1f}", f"{each.bulk_ms:.1f}")
+        table.add_row(each.choice.engine, each.choice.precision, *figures)
+    return table
+
+
+def show_check(checked: Iterable[Checked], root: Path, *, json: bool) -> bool:
+    """Print what was looked at in a bundle; return whether all of it is good."""
+    found = []
+    for each in checked:
+        found.append(each)
+        if not json:
+            out.print(f"{'ok ' if each.good else 'BAD'} {each.what}: {each.detail}", markup=False, soft_wrap=True)
+    good = all(each.good for each in found)
+    if json:
+        rows = [{"what": each.what, "good": each.good, "detail": each.detail} for each in found]
+        print_json({"root": str(root), "good": good, "checked": rows})
+    else:
+        say(f"{root} is what was exported" if good else f"{root} should not be used; export the model again")
+    return good
 
 
 def _quality(measured: Measured | None) -> str:
@@ -68,5 +117,6 @@ def _as_json(exported: Exported) -> dict[str, Any]:
     files = {name: facts["bytes"] for name, facts in bundle.files.items()}
     calibration = bundle.facts["calibration"]
     return {
-        "root": str(bundle.root), "model": bundle.name, "files": files, "parity": parity, "calibration": calibration
+        "root": str(bundle.root), "model": bundle.name, "files": files, "parity": parity, "calibration": calibration,
+        "precisions": bundle.facts["precisions"], "speeds": bundle.facts["speeds"],
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """Runtimes that turn network inputs into scores, one module each, behind one Protocol.
 
-Knows which runtimes exist and which a bundle and a machine have. Does not know images or labels.
+Knows which runtimes exist, what each needs, and how to open one. Which of them is taken: `choosing`. Does not know
+images or labels.
 """
 
 import importlib.util
@@ -10,14 +11,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from garbage_cli.bundle import ONNX_FILE, PADDLE_PROGRAMS, PADDLE_WEIGHTS, ModelBundle
-from garbage_cli.errors import BundleError, ConfigError, MissingExtraError
+from garbage_cli.bundle import INT8_MODEL, ONNX_FILE, PADDLE_PROGRAMS, PADDLE_WEIGHTS, ModelBundle
+from garbage_cli.errors import BundleError
+from garbage_cli.vendor import available_cores
 
 Batch = NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """A network ready to run. One call at a time: callers in several threads take turns."""
+    """A network ready to run."""
+
+    callers: int
+    """How many threads can have something inferred side by side; more may call, and wait."""
 
     def infer(self, inputs: Batch) -> Batch:
         """Map inputs (n, 3, height, width) to probabilities (n, classes)."""
@@ -25,71 +30,117 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class Choice:
+    """An engine with the numbers it computes in."""
+
+    engine: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.engine} {self.precision}"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may be asked of an engine beyond its name, in the words of PaddleClas's own predictor."""
+
+    use_gpu: bool = False
+    """Paddle only, and a Paddle with CUDA."""
+    gpu_id: int = 0
+    gpu_mem: int = 8000
+    """MB that Paddle takes of the GPU at the start."""
+    use_tensorrt: bool = False
+    """Paddle on a GPU only."""
+    enable_mkldnn: bool = True
+    """oneDNN, Paddle on a CPU only: several times as fast as without."""
+    cpu_num_threads: int = 0
+    """0 means all cores."""
+
+    @property
+    def for_paddle(self) -> bool:
+        """Whether something is asked that only Paddle has."""
+        return self.use_gpu or self.use_tensorrt or not self.enable_mkldnn
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an engine needs and can do."""
+
     module: str
     """The package it needs."""
     extra: str | None
     """The extra that brings it; None if the base install does."""
-    files: tuple[tuple[str, ...], ...]
-    """Of each group, the bundle must hold one."""
+    files: dict[str, tuple[tuple[str, ...], ...]]
+    """By precision: of each group, the bundle must hold one."""
 
 
-_KINDS = {
-    "openvino": _Kind("openvino", None, ((ONNX_FILE,),)),
-    "onnxruntime": _Kind("onnxruntime", "train", ((ONNX_FILE,),)),
-    "paddle": _Kind("paddle", "train", (PADDLE_PROGRAMS, (PADDLE_WEIGHTS,))),
+_PROGRAM = (PADDLE_PROGRAMS, (PADDLE_WEIGHTS,))
+_ONNX = ((ONNX_FILE,),)
+KINDS = {
+    "openvino": Kind("openvino", None, {"f32": _ONNX, "bf16": _ONNX, "int8": ((INT8_MODEL[0],), (INT8_MODEL[1],))}),
+    "onnxruntime": Kind("onnxruntime", "train", {"f32": _ONNX}),
+    "paddle": Kind("paddle", "train", {"f32": _PROGRAM, "bf16": _PROGRAM}),
 }
-NAMES = tuple(_KINDS)
-"""In the order in which `auto` prefers them."""
+NAMES = tuple(KINDS)
+PRECISIONS = ("f32", "bf16", "int8")
 
 
 def is_installed(name: str) -> bool:
     """Say whether the package of an engine can be imported, without importing it."""
-    return importlib.util.find_spec(_KINDS[name].module) is not None
+    return importlib.util.find_spec(KINDS[name].module) is not None
 
 
-def choose_engine(name: str, bundle: ModelBundle) -> str:
-    """Turn `auto` or a name into an engine that is installed and whose files the bundle holds."""
-    if name == "auto":
-        proven = bundle.facts.get("parity") or NAMES  # an export names the engines that it found in agreement
-        usable = [each for each in NAMES if each in proven and is_installed(each) and _holds_files(each, bundle)]
-        if not usable:
-            raise BundleError(f"{bundle.root} runs in {', '.join(proven)}: install one of them (pip install openvino)")
-        return usable[0]
-    if name not in _KINDS:
-        raise ConfigError(f"no engine named {name!r}; use auto, {', '.join(NAMES)}")
-    if not is_installed(name):
-        raise MissingExtraError(f"--engine {name}", package=_KINDS[name].module, extra=_KINDS[name].extra or "all")
-    if not _holds_files(name, bundle):
-        raise BundleError(f"{bundle.root} holds no network for {name}; export the model again")
-    return name
+def holds_files(choice: Choice, bundle: ModelBundle) -> bool:
+    """Say whether the bundle has a network of this precision for this engine."""
+    groups = KINDS[choice.engine].files.get(choice.precision)
+    return groups is not None and all(any(bundle.has(file) for file in group) for group in groups)
 
 
-def _holds_files(name: str, bundle: ModelBundle) -> bool:
-    return all(any(bundle.has(file) for file in group) for group in _KINDS[name].files)
+def open_engine(
+    choice: Choice, bundle: ModelBundle, *, parallel: bool = False, threads: int = 0, options: Options | None = None
+) -> Engine:
+    """Load the bundle's network into an engine.
 
-
-def open_engine(name: str, bundle: ModelBundle, *, threads: int = 0) -> Engine:
-    """Load the bundle's network into an engine (see `choose_engine`); `threads` 0 means all cores."""
-    name = choose_engine(name, bundle)
+    `parallel` means one core per caller, for many photos; else all cores work at one photo. `threads` 0 means all
+    cores. Raises BundleError if a file was altered or the engine can't load the network.
+    """
+    options = options or Options()
+    threads = threads or options.cpu_num_threads or available_cores()
     try:
-        return _open(name, bundle, threads)
-    except (RuntimeError, ValueError, OSError) as error:
+        return _open(choice, bundle, parallel, threads, options)
+    except (RuntimeError, ValueError, OSError, NotImplementedError, AttributeError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise BundleError(f"{name} can't load the network of {bundle.root}: {reason}") from error
+        raise BundleError(f"{choice} can't load the network of {bundle.root}: {reason}") from error
 
 
-def _open(name: str, bundle: ModelBundle, threads: int) -> Engine:
-    if name == "openvino":
+def _open(choice: Choice, bundle: ModelBundle, parallel: bool, threads: int, options: Options) -> Engine:
+    callers = threads if parallel else 1
+    if choice.engine == "openvino":
         from garbage_cli.engines.openvino import OpenVinoEngine
 
-        return OpenVinoEngine(bundle.file(ONNX_FILE), threads=threads)
-    if name == "onnxruntime":
+        name = INT8_MODEL[0] if choice.precision == "int8" else ONNX_FILE
+        if choice.precision == "int8":
+            bundle.file(INT8_MODEL[1])  # read along with the other
+        return OpenVinoEngine(
+            bundle.file(name),
+            precision=choice.precision,
+            callers=callers,
+            threads=threads,
+            compiled=str(bundle.files[name]["sha256"]),
+        )
+    if choice.engine == "onnxruntime":
         from garbage_cli.engines.onnxruntime import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(bundle.file(ONNX_FILE), threads=threads)
+        return OnnxRuntimeEngine(bundle.file(ONNX_FILE), callers=callers, threads=threads)
     from garbage_cli.engines.paddle import PaddleEngine
 
     program = next(file for file in PADDLE_PROGRAMS if bundle.has(file))
-    files = bundle.file(program), bundle.file(PADDLE_WEIGHTS)
-    return PaddleEngine(*files, input_shape=bundle.input_shape, threads=threads)
+    return PaddleEngine(
+        bundle.file(program),
+        bundle.file(PADDLE_WEIGHTS),
+        input_shape=bundle.input_shape,
+        precision=choice.precision,
+        callers=callers,
+        threads=threads,
+        options=options,
+    )

@@ -1,42 +1,98 @@
-"""Paddle Inference on the CPU, with oneDNN."""
+"""Paddle Inference: on the CPU with or without oneDNN, on a GPU with or without TensorRT."""
 
+import queue
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from garbage_cli.engines import Batch
-from garbage_cli.vendor import available_cores, paddle_inference
+from garbage_cli.engines import Batch, Options
+from garbage_cli.vendor import paddle, paddle_inference
+
+FIRST_WITH_JSON = 3
+"""The Paddle release that brought inference.json; those before it crash over one."""
 
 
 class PaddleEngine:
-    """A Paddle predictor over the bundle's program and weights."""
+    """Paddle predictors over the bundle's program and weights, one for each caller; they share the weights."""
 
-    def __init__(self, program: Path, weights: Path, *, input_shape: tuple[int, int, int], threads: int) -> None:
+    def __init__(
+        self,
+        program: Path,
+        weights: Path,
+        *,
+        input_shape: tuple[int, int, int],
+        callers: int,
+        threads: int,
+        precision: str = "f32",
+        options: Options | None = None,
+    ) -> None:
+        options = options or Options()
+        _check(program, options, precision)
+        self.callers = callers
         nothing = np.zeros((1, *input_shape), np.float32)
+        share = max(1, threads // callers)
         try:
-            self._open(program, weights, threads, onednn=True)
+            self._open(program, weights, options, precision, threads=share, onednn=options.enable_mkldnn)
             self.infer(nothing)
         except RuntimeError:  # oneDNN lacks some shapes, such as a padded average pool over an odd side
-            self._open(program, weights, threads, onednn=False)
+            if options.use_gpu or not options.enable_mkldnn:
+                raise
+            self._open(program, weights, options, "f32", threads=share, onednn=False)
             self.infer(nothing)
 
-    def _open(self, program: Path, weights: Path, threads: int, *, onednn: bool) -> None:
+    def _open(
+        self, program: Path, weights: Path, options: Options, precision: str, *, threads: int, onednn: bool
+    ) -> None:
         inference = paddle_inference("--engine paddle")
         config = inference.Config(str(program), str(weights))
-        config.disable_gpu()
-        if onednn:
-            config.enable_mkldnn()
+        if options.use_gpu:
+            config.enable_use_gpu(options.gpu_mem, options.gpu_id)
+            if options.use_tensorrt:
+                config.enable_tensorrt_engine(precision_mode=inference.PrecisionType.Float32, max_batch_size=1)
         else:
-            config.disable_mkldnn()
-        config.set_cpu_math_library_num_threads(threads or available_cores())
+            config.disable_gpu()
+            if onednn:
+                config.enable_mkldnn()
+                if precision == "bf16":
+                    config.enable_mkldnn_bfloat16()
+            else:
+                config.disable_mkldnn()
+        config.set_cpu_math_library_num_threads(threads)
         config.disable_glog_info()
-        self._predictor = inference.create_predictor(config)
-        self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
-        self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+        first = inference.create_predictor(config)
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for each in (first, *(first.clone() for _ in range(self.callers - 1))):
+            self._free.put(each)
 
     def infer(self, inputs: Batch) -> Batch:
         """Map inputs (n, 3, height, width) to probabilities (n, classes)."""
-        self._input.reshape(inputs.shape)
-        self._input.copy_from_cpu(np.ascontiguousarray(inputs))
-        self._predictor.run()
-        return np.asarray(self._output.copy_to_cpu(), np.float32)
+        predictor = self._free.get()
+        try:
+            given = predictor.get_input_handle(predictor.get_input_names()[0])
+            given.reshape(inputs.shape)
+            given.copy_from_cpu(np.ascontiguousarray(inputs))
+            predictor.run()
+            answered = predictor.get_output_handle(predictor.get_output_names()[0])
+            return np.asarray(answered.copy_to_cpu(), np.float32)
+        finally:
+            self._free.put(predictor)
+
+
+def _check(program: Path, options: Options, precision: str) -> None:
+    """Refuse what would end the process rather than raise an error."""
+    module = paddle("--engine paddle")
+    major = int(str(module.__version__).partition(".")[0] or 0)
+    if program.suffix == ".json" and 0 < major < FIRST_WITH_JSON:
+        raise RuntimeError(
+            f"Paddle {module.__version__} can't read {program.name}, which came with Paddle {FIRST_WITH_JSON}; "
+            "install a newer Paddle, or export with --program pdmodel"
+        )
+    if options.use_gpu and not (module.device.is_compiled_with_cuda() and module.device.cuda.device_count()):
+        raise RuntimeError("use_gpu: this Paddle sees no GPU; install paddlepaddle-gpu where there is one")
+    if options.use_tensorrt and not options.use_gpu:
+        raise RuntimeError("use_tensorrt works on a GPU only; set use_gpu=true too")
+    if precision == "bf16" and options.use_gpu:
+        raise RuntimeError("bf16 is for Paddle on a CPU; use --precision f32 on a GPU")
+    if precision == "bf16" and not module.base.core.supports_bfloat16():
+        raise RuntimeError("this processor has no bf16")

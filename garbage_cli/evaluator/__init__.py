@@ -6,7 +6,7 @@ are matched. Does not know metrics, pages or the terminal.
 
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 from garbage_cli import evaluation as figures
 from garbage_cli.bundle import Checkpoint, ModelBundle
 from garbage_cli.dataset import SPLITS, Dataset, Sample, Split
+from garbage_cli.engines.choosing import Wish
 from garbage_cli.errors import BundleError, ConfigError, DatasetError, ImageError
 from garbage_cli.evaluation.matching import match
 from garbage_cli.evaluation.values import Answers, Evaluation, Scores, Source, Speed, Unreadable
@@ -27,6 +28,7 @@ from garbage_cli.vendor import available_cores
 
 __all__ = ["REPORT", "Answering", "Evaluated", "Model", "evaluate", "match", "open_model", "recall"]
 
+ANYTHING = Wish()
 TIMED = 200
 """Photos that are timed one by one, at most."""
 
@@ -47,6 +49,8 @@ class Evaluated:
     answers: Answers
     photos: Mapping[str, Path]
     """Every photo of the split by its name in the data set."""
+    why: str = ""
+    """Which engine answered, and why that one."""
 
 
 def evaluate(
@@ -55,8 +59,9 @@ def evaluate(
     *,
     split: str = "val",
     precision: float | None = None,
-    engine: str = "auto",
+    wish: Wish = ANYTHING,
     timed: bool = True,
+    tell: Callable[[str], object] = lambda text: None,
 ) -> Iterator[Step | Parity | Answering | Evaluated]:
     """Have all photos of a split answered by a model; yield what is being done, and the result at the end.
 
@@ -69,14 +74,13 @@ def evaluate(
     samples = _samples(dataset, split)
     with tempfile.TemporaryDirectory(prefix="garbage-", ignore_cleanup_errors=True) as folder:
         bundle = model if isinstance(model, ModelBundle) else (yield from _exported(model, Path(folder)))
-        predictor = Predictor(bundle, engine=engine, threshold=0)
-        predictor.warm_up()
+        predictor = _predictor(bundle, wish, photos=max(2, len(samples)), tell=tell)
         known, unknown, remarks = match(dataset.labels, bundle.labels)
         begun = time.perf_counter()
         scores = yield from _score(predictor, samples)
         seconds = time.perf_counter() - begun
         answers = _answers(dataset, samples, scores, known, unknown, bundle.labels)
-        speed = _speed(predictor, samples, scores, seconds) if timed and len(answers.true) else None
+        speed = _speed(predictor, bundle, samples, scores, seconds) if timed and len(answers.true) else None
     served = _served(model) if isinstance(model, ModelBundle) else None
     result = figures.evaluate(
         answers,
@@ -87,7 +91,8 @@ def evaluate(
         speed=speed,
         remarks=(*remarks, *(_of_bundle(model, dataset, split, samples) if isinstance(model, ModelBundle) else ())),
     )
-    yield Evaluated(result, answers, {dataset.name(sample.path): sample.path for sample in samples})
+    photos = {dataset.name(sample.path): sample.path for sample in samples}
+    yield Evaluated(result, answers, photos, predictor.why)
 
 
 def _of_bundle(bundle: ModelBundle, dataset: Dataset, split: str, samples: Sequence[Sample]) -> Iterator[str]:
@@ -128,13 +133,14 @@ def _problems(dataset: Dataset, split: str) -> int:
 
 
 def _exported(checkpoint: Checkpoint, folder: Path) -> Generator[Step | Parity, None, ModelBundle]:
-    """The checkpoint's bundle, as `export` would make it, without calibration."""
+    """The checkpoint's bundle, as `export` would make it, without calibration and in f32 alone."""
     bundle = None
     for step in export(checkpoint, out=folder / "inference"):
-        if isinstance(step, Exported):
-            bundle = step.bundle
-        else:
-            yield step
+        match step:
+            case Exported():
+                bundle = step.bundle
+            case Step() | Parity():
+                yield step
     assert bundle is not None
     return bundle
 
@@ -177,18 +183,36 @@ def _stacked(rows: Sequence[object], classes: int) -> Scores:
     return np.array(rows, np.float32).reshape(len(rows), classes)
 
 
-def _speed(predictor: Predictor, samples: Sequence[Sample], scores: Sequence[object], seconds: float) -> Speed:
-    """Photos in a row, by the pass that is done; and some, spread over the split, one by one."""
+def _predictor(bundle: ModelBundle, wish: Wish, *, photos: int, tell: Callable[[str], object]) -> Predictor:
+    predictor = Predictor(
+        bundle,
+        engine=wish.engine,
+        precision=wish.precision,
+        options=wish.options,
+        threshold=0,
+        photos=photos,
+        tell=tell,
+    )
+    predictor.warm_up()
+    return predictor
+
+
+def _speed(
+    predictor: Predictor, bundle: ModelBundle, samples: Sequence[Sample], scores: Sequence[object], seconds: float
+) -> Speed:
+    """Photos in a row, by the pass that is done; and some, spread over the split, one by one with all cores at each."""
+    same = Wish(predictor.engine, predictor.precision, predictor.options)
+    single = _predictor(bundle, same, photos=1, tell=lambda text: None)
     good = [sample for sample, given in zip(samples, scores, strict=True) if isinstance(given, np.ndarray)]
     chosen = good[:: -(-len(good) // TIMED)]
     times = []
     for sample in chosen:
         begun = time.perf_counter()
-        predictor.answer(Photo.from_path(sample.path))
+        single.answer(Photo.from_path(sample.path))
         times.append(1000 * (time.perf_counter() - begun))
     p50, p99 = np.percentile(times, [50, 99])
     return Speed(
-        engine=predictor.engine,
+        engine=f"{predictor.engine} {predictor.precision}",
         cores=available_cores(),
         photos=len(samples),
         images_per_second=len(samples) / seconds,

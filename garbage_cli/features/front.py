@@ -57,11 +57,11 @@ class Front:
 
 def in_openvino(cut: Cut, folder: Path, crop: int) -> Run:
     """Convert the front, by way of `folder`; raise an error if that can't be done, or the answers differ on noise."""
-    from garbage_cli.engines.openvino import OpenVinoStreams
+    from garbage_cli.engines.openvino import OpenVinoEngine
 
     save_program(cut.front(), folder, crop=crop)
     save_onnx(folder)
-    engine = OpenVinoStreams(folder / ONNX_FILE, streams=available_cores())
+    engine = OpenVinoEngine(folder / ONNX_FILE, callers=available_cores(), threads=available_cores())
     noise = np.random.default_rng(0).normal(size=(2, 3, crop, crop)).astype(np.float32)
     expected, got = in_paddle(cut)(noise), engine.infer(noise)
     if not np.abs(got - expected).max() <= 1e-3 * max(1e-6, float(np.abs(expected).max())):

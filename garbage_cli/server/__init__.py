@@ -13,21 +13,34 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from garbage_cli.errors import ServerError
 from garbage_cli.server.options import ServeOptions
 
+if TYPE_CHECKING:
+    from garbage_cli.bundle import ModelBundle
+
 __all__ = ["ServeOptions", "serve"]
 
 
-def serve(options: ServeOptions, *, on_ready: Callable[[str], object] = lambda url: None) -> None:
+def serve(
+    options: ServeOptions,
+    *,
+    on_ready: Callable[[str], object] = lambda url: None,
+    tell: Callable[[str], object] = lambda text: None,
+    explain: Callable[[str], object] | None = None,
+) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish what was accepted. `on_ready` gets the URL once all workers answer.
+
+    What is not as it was asked for is told; which engine was taken, and why, is explained to whoever wants to know.
 
     Raises ServerError if the port can't be had, BundleError or ConfigError if the model can't be served.
     """
-    _check(options)
+    bundle = _check(options)
     with _bind(options) as listener:
+        options = _decided(options, bundle, tell, explain)
         address = listener.getsockname()[:2]
         loaded = multiprocessing.get_context("spawn").Semaphore(0)
         report = functools.partial(on_ready, _url(*address))
@@ -55,20 +68,36 @@ def _when_ready(loaded: Any, options: ServeOptions, address: tuple[str, int], re
     report()
 
 
-def _check(options: ServeOptions) -> None:
-    """Find in this process what would stop every worker."""
+def _decided(
+    options: ServeOptions,
+    bundle: "ModelBundle",
+    tell: Callable[[str], object],
+    explain: Callable[[str], object] | None,
+) -> ServeOptions:
+    """Name the engine that all workers use; where it takes timing, that is done once, here."""
+    from garbage_cli.engines.choosing import choose
+
+    chosen = choose(options.wish, bundle, photos=None, timed=True, tell=tell)
+    if explain:
+        explain(chosen.why)
+    return replace(options, engine=chosen.choices[0].engine, precision=chosen.choices[0].precision)
+
+
+def _check(options: ServeOptions) -> "ModelBundle":
+    """Find in this process what would stop every worker; return the model."""
     from garbage_cli.bundle import ModelBundle
-    from garbage_cli.engines import choose_engine
+    from garbage_cli.engines.choosing import choose
     from garbage_cli.predictor import check_threshold, check_top_k
 
     if options.workers < 1:
         raise ServerError(f"--workers is {options.workers}; at least one is needed")
     bundle = ModelBundle.load(options.model)
-    choose_engine(options.engine, bundle)
+    choose(options.wish, bundle)
     check_top_k(options.top_k, bundle.labels)
     check_threshold(options.threshold, bundle)
     for name in bundle.files:
         bundle.file(name)
+    return bundle
 
 
 def _bind(options: ServeOptions) -> socket.socket:

@@ -4,6 +4,7 @@ The event loop moves bytes and takes multipart bodies apart; JSON is parsed, and
 threads.
 """
 
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -36,9 +37,13 @@ def create_app(options: ServeOptions, *, threads: int = 0, on_ready: Callable[[]
         predictor = Predictor(
             ModelBundle.load(options.model),
             engine=options.engine,
+            precision=options.precision,
+            options=options.options,
             top_k=options.top_k,
             threshold=options.threshold,
             threads=threads,
+            photos=None,
+            tell=lambda text: print(text, file=sys.stderr),  # noqa: T201 - a worker has no console
         )
         predictor.warm_up()
         app.state.desk = Desk(predictor, options)

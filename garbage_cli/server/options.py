@@ -1,7 +1,10 @@
 """What a server is started with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from garbage_cli.engines import Options
+from garbage_cli.engines.choosing import Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,9 @@ class ServeOptions:
     workers: int = 1
     """Processes, each with the model loaded."""
     engine: str = "auto"
+    precision: str = "auto"
+    options: Options = field(default_factory=Options)
+    """What the engine is asked for beyond its name."""
     top_k: int | None = None
     threshold: float | None = None
     """The score under which the answer is "not sure"; None means the bundle's own."""
@@ -26,3 +32,8 @@ class ServeOptions:
     """How long a request's body may take to come."""
     drain_seconds: int = 30
     """How long a stopping worker may take to finish what it has accepted."""
+
+    @property
+    def wish(self) -> Wish:
+        """Which engine is asked for."""
+        return Wish(self.engine, self.precision, self.options)

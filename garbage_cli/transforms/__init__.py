@@ -25,6 +25,9 @@ Box = tuple[float, float, float, float]
 Size = tuple[int, int]
 """Width, height."""
 
+ENOUGH = 2.0
+"""Measured: benchmarks/reduced_decoding.py, docs/log.md."""
+
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
@@ -39,6 +42,14 @@ class Preprocess:
         """
         image = _as_image(photo)
         return normalise(np.asarray(resize_box(image, self._box(*image.size), self.spec)), self.spec)
+
+    def reduction(self, size: Size) -> int:
+        """Return by how much a photo may be reduced while it is decoded (1, 2, 4 or 8) and still get the same answer.
+
+        What is left has at least ENOUGH times the pixels of the resized photo, each way: the resizing takes the mean of
+        that many, so that it matters little that the decoder has taken it of some before.
+        """
+        return next((by for by in (8, 4, 2) if min(size) >= by * ENOUGH * self.spec.resize_short), 1)
 
     def _box(self, width: int, height: int) -> Box:
         """The part of the source that the centre crop covers.
