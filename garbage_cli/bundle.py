@@ -4,6 +4,7 @@ Knows their files and how to check them. Does not know how a model was trained o
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,8 @@ class ModelBundle:
                 _check_size(root / name, facts["bytes"])
             _check_content(root / DESCRIPTION_FILE, files[DESCRIPTION_FILE]["sha256"])
             _check_calibration(root, manifest.get("calibration") or {})
-            bundle = cls(root, *_read_description(root / DESCRIPTION_FILE), files, manifest)
+            spelt, labels, preprocess = _read_description(root / DESCRIPTION_FILE)
+            bundle = cls(root, str(manifest.get("model", spelt)), labels, preprocess, files, manifest)
             _ = bundle.precisions  # as complete as the rest
             return bundle
         except (KeyError, TypeError, AttributeError) as error:
@@ -230,6 +232,17 @@ def _check_calibration(root: Path, facts: Mapping[str, Any]) -> None:
         raise BundleError(f"{root / MANIFEST_FILE}: calibration {facts} is out of range; export the model again")
 
 
+def paddlex_name(name: str) -> str:
+    """Return how PaddleX 3 spells a network of PaddleClas; it opens a folder only under a name that it knows.
+
+    Source: paddlex 3.7's list of image classification models. A network that is not in it keeps its name.
+    """
+    if name in ("MobileNetV1", "MobileNetV2"):
+        return f"{name}_x1_0"
+    name = re.sub("^PP(?=LCNet|HGNet)", "PP-", name)
+    return re.sub("^(PP-HGNetV2|FasterNet|StarNet)_", r"\1-", name)
+
+
 def _description(name: str, labels: Labels, spec: PreprocessConfig) -> str:
     """The description file in the form that PaddleClas and PaddleX read."""
     operations = [
@@ -247,7 +260,7 @@ def _description(name: str, labels: Labels, spec: PreprocessConfig) -> str:
         {"ToCHWImage": None},
     ]
     tree = {
-        "Global": {"model_name": name},
+        "Global": {"model_name": paddlex_name(name)},
         "PreProcess": {"transform_ops": operations},
         "PostProcess": {"Topk": {"topk": min(5, len(labels)), "label_list": list(labels.texts)}},
     }

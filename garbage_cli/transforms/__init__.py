@@ -25,7 +25,7 @@ Box = tuple[float, float, float, float]
 Size = tuple[int, int]
 """Width, height."""
 
-ENOUGH = 2.0
+ENOUGH = 2.9
 """Measured: benchmarks/reduced_decoding.py, docs/log.md."""
 
 
