@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from garbage_cli.bundle import INT8_MODEL
 from garbage_cli.errors import BundleError
-from garbage_cli.vendor import require, silenced
+from garbage_cli.vendor import nncf as vendored_nncf
+from garbage_cli.vendor import silenced
 
 ATTEMPTS = (0, 10)
 """How many of the first convolutions stay in floats, one attempt after the other: they bear 8 bits worst."""
@@ -23,9 +24,8 @@ def quantise(onnx: Path, inputs: Sequence[NDArray[np.float32]], folder: Path, *,
 
     The first `keep` convolutions stay in floats. Raises MissingExtraError without NNCF, BundleError if it can't.
     """
-    require("quantisation", module="nncf", package="nncf", extra="train")
+    nncf = vendored_nncf("quantisation")
     with silenced():
-        import nncf
         import openvino as ov
 
         try:

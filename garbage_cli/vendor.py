@@ -48,6 +48,13 @@ def paddle2onnx(what: str) -> ModuleType:
     return _import("paddle2onnx", what=what, package="paddle2onnx", extra="train")
 
 
+def nncf(what: str) -> ModuleType:
+    """Import NNCF, without the package by which it would report its use over the network, unasked."""
+    # importing it is then an ImportError, with which NNCF does without
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return _import("nncf", what=what, package="nncf", extra="train")
+
+
 def leave_signals_alone() -> None:
     """Take back the signal handlers that Paddle installs at import: its SIGTERM prints a traceback and dies."""
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
