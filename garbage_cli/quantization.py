@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from garbage_cli.bundle import INT8_MODEL
 from garbage_cli.errors import BundleError
 from garbage_cli.vendor import nncf as vendored_nncf
-from garbage_cli.vendor import silenced
+from garbage_cli.vendor import openvino, silenced
 
 ATTEMPTS = (0, 10)
 """How many of the first convolutions stay in floats, one attempt after the other: they bear 8 bits worst."""
@@ -26,8 +26,7 @@ def quantise(onnx: Path, inputs: Sequence[NDArray[np.float32]], folder: Path, *,
     """
     nncf = vendored_nncf("quantisation")
     with silenced():
-        import openvino as ov
-
+        ov = openvino()
         try:
             model = ov.Core().read_model(str(onnx))
             done = nncf.quantize(

@@ -48,11 +48,24 @@ def paddle2onnx(what: str) -> ModuleType:
     return _import("paddle2onnx", what=what, package="paddle2onnx", extra="train")
 
 
+def openvino() -> ModuleType:
+    """Import OpenVINO, which is in the base install, without its reporter."""
+    _no_reporter()
+    return importlib.import_module("openvino")
+
+
 def nncf(what: str) -> ModuleType:
-    """Import NNCF, without the package by which it would report its use over the network, unasked."""
-    # importing it is then an ImportError, with which NNCF does without
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    """Import NNCF, without its reporter."""
+    _no_reporter()
     return _import("nncf", what=what, package="nncf", extra="train")
+
+
+def _no_reporter() -> None:
+    """Hide the package by which OpenVINO and NNCF count their use and report it over the network, unasked.
+
+    Importing it is then an ImportError, with which both do without; a file in the home folder is not written either.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def leave_signals_alone() -> None:

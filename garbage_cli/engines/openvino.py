@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from garbage_cli.engines import Batch
+from garbage_cli.vendor import openvino
 
 COMPILED = "compiled"
 """The folder in the user's cache where compiled networks are kept: the second start is several times as fast."""
@@ -26,10 +27,8 @@ class OpenVinoEngine:
 
         `compiled` is a name for the network's content; under it the compiled form is kept from one start to the next.
         """
-        import openvino as ov
-        from openvino import properties
-        from openvino.properties import hint
-
+        ov = openvino()
+        properties, hint = ov.properties, ov.properties.hint
         mode = hint.PerformanceMode.LATENCY if callers == 1 else hint.PerformanceMode.THROUGHPUT
         settings: dict[Any, Any] = {
             hint.performance_mode: mode,
@@ -53,9 +52,7 @@ class OpenVinoEngine:
 
 def has_bf16() -> bool:
     """Say whether OpenVINO computes in bf16 on this processor rather than only takes the wish."""
-    import openvino as ov
-
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _compiled(core: Any, model: Path, settings: dict[Any, Any], cache_dir: Any, name: str | None) -> Any:
