@@ -1,17 +1,29 @@
 """What a person at the keyboard sees: exit codes, stdout, stderr, one clear line when something is wrong."""
 
+import csv
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 from conftest import COLOURS, Result, make_colour_bundle, run_program, save_photo
+from rich.cells import cell_len
+from rich.console import Console
 from test_archive import write_zip
 
-from garbage_cli.labels import BINS
+from garbage_cli.annotating import Typeface
+from garbage_cli.labels import BINS, THE_40
+from garbage_cli.prediction import Photo, Prediction, Score
+from garbage_cli.sheets import Sheet
+from garbage_cli.sources import Sources
 
 Garbage = Callable[..., Result]
 
@@ -142,6 +154,238 @@ def test_chinese_comes_out_where_the_locale_is_c(colour_bundle: Path, photos: Pa
     assert "有害垃圾" in done.stdout.decode()
 
 
+# ---- many photos
+
+
+def many(folder: Path, number: int) -> list[str]:
+    """Photos of one colour in turn, all links to three files; their names, sorted."""
+    for colour, rgb in COLOURS.items():
+        save_photo(folder / f".{colour}.png", rgb)
+    names = [f"照片 {index:04}.png" for index in range(number)]
+    for index, name in enumerate(names):
+        os.link(folder / f".{list(COLOURS)[index % 3]}.png", folder / name)
+    return [str(folder / name) for name in names]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_many_photos_come_row_by_row_in_columns(colour_bundle: Path, tmp_path: Path, width: int) -> None:
+    names = many(tmp_path / "m", 60)
+    save_photo(tmp_path / "m" / f"照片 9 {'很长的名字 long ' * 4}.png", COLOURS["red"])
+    (tmp_path / "m" / "照片 0030 bad.jpg").write_bytes(b"hello")
+    command = [sys.executable, "-m", "garbage_cli", "predict", "m", "--model", str(colour_bundle)]
+    environment = {**os.environ, "COLUMNS": str(width)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 1
+    assert done.stderr == "61 answered, 1 failed\n"
+    head, line, *rows = done.stdout.splitlines()
+    assert head.split() == ["photo", "bin", "kind", "score"]
+    assert set(line) == {"─"}
+    assert all(cell_len(row) <= width for row in rows)
+    assert [row.split("  ")[0] for row in rows if row.startswith("m/照片 00") and "bad" not in row] == [
+        str(Path(name).relative_to(tmp_path)) for name in names
+    ]
+    starts = {cell_len(row[: row.index(word)]) for word in ("有害", "厨余", "可回") for row in rows if word in row}
+    assert len(starts) == 1
+    assert ("drink can" in done.stdout) is (width > 100)
+    assert "it looks like text" in done.stdout
+    assert "很长的名字long" * 4 in "".join(row.split("  ")[0] for row in rows).replace(" ", "")  # folded, not cut
+
+
+def test_a_list_on_stdin_and_a_photo_on_stdin(colour_bundle: Path, tmp_path: Path) -> None:
+    names = many(tmp_path / "m", 3)
+    command = [sys.executable, "-m", "garbage_cli", "predict", "--model", str(colour_bundle)]
+    run = partial(subprocess.run, capture_output=True, check=False, timeout=60, cwd=tmp_path)
+    listed = run([*command, "--list", "-", "--json"], input="\r\n".join(names).encode("gb18030"))
+    assert [json.loads(line)["image"] for line in listed.stdout.splitlines()] == names
+    piped = run([*command, "-"], input=Path(names[1]).read_bytes())
+    assert piped.stdout.decode().startswith("厨余垃圾 Kitchen → ")
+    large = run([*command, "-"], input=b"\xff" * (50 * 1024 * 1024 + 5))
+    assert large.stderr.decode().startswith("error: -: 52,428,801 bytes; the limit is 52,428,800")
+
+
+def test_patterns_and_pictures(garbage: Garbage, colour_bundle: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "drawn"
+    told = garbage(
+        "predict", f"{photos}/**/*.[wp]*", photos / "broken.jpg", "--annotate", out, "--model", colour_bundle
+    )
+    assert told.code == 1
+    assert "2 answered, 1 failed" in told.err
+    made = sorted(path.name for path in out.rglob("*") if path.is_file())
+    assert made == ["blue.webp.jpg", "绿 色.png.jpg"]
+
+
+def test_the_pictures_of_the_last_run_are_no_photos_of_the_next(
+    garbage: Garbage, colour_bundle: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    for _ in range(2):
+        told = garbage("predict", ".", "--annotate", "drawn", "--model", colour_bundle)
+        assert "3 answered, 1 failed" in told.err
+
+
+def test_without_a_font_for_chinese_one_line_says_so(
+    garbage: Garbage, colour_bundle: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garbage_cli.annotating.system_typeface", Typeface)
+    told = garbage("predict", photos / "a red.jpg", "--annotate", tmp_path / "drawn", "--model", colour_bundle)
+    assert told.code == 0
+    assert "no font with Chinese is installed" in told.err
+    assert "fonts-noto-cjk" in told.err
+    assert len(told.err.splitlines()) == 1
+
+
+def test_a_picture_never_replaces_a_photo(
+    garbage: Garbage, colour_bundle: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    before = Path("a red.jpg").read_bytes()
+    assert_one_line(garbage("predict", "a red.jpg", "--annotate", ".", "--model", colour_bundle), "replace the photo")
+    assert_one_line(garbage("predict", ".", "--annotate", ".", "--model", colour_bundle), "name another folder")
+    assert Path("a red.jpg").read_bytes() == before
+
+
+def test_answers_in_a_csv_file_are_gone_on_with(
+    garbage: Garbage, colour_bundle: Path, photos: Path, tmp_path: Path
+) -> None:
+    sheet = tmp_path / "a.csv"
+    ask = partial(garbage, "predict", "--model", colour_bundle, "--csv", sheet)
+    told = ask(photos / "a red.jpg", photos / "broken.jpg")
+    assert (told.code, told.out, told.err) == (1, "", "1 answered, 1 failed\n")
+    assert_one_line(ask(photos), "a.csv has answers in it; go on with --resume, name another file, or delete it")
+    told = ask(photos, "--resume")
+    assert (told.code, told.out, told.err) == (0, "", "2 answered, 2 already in the file\n")
+    told = ask(photos, "--resume")
+    assert (told.code, told.out, told.err) == (0, "", "0 answered, 4 already in the file\n")
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [Path(row["image"]).name for row in rows] == ["a red.jpg", "broken.jpg", "绿 色.png", "blue.webp"]
+    assert [row["bin"] for row in rows] == ["有害垃圾", "", "厨余垃圾", "可回收物"]
+    told = garbage("predict", photos, "--model", colour_bundle, "--csv", "-")
+    assert [line.split(",")[1] for line in told.out.splitlines()] == ["bin", "有害垃圾", "", "厨余垃圾", "可回收物"]
+    told = garbage("predict", photos, "--model", colour_bundle, "--csv", tmp_path / "b.csv", "--json")
+    assert len(told.out.splitlines()) == 4
+    assert (tmp_path / "b.csv").read_text() == sheet.read_text()
+
+
+def test_a_csv_file_that_cannot_be_written_is_one_line(garbage: Garbage, colour_bundle: Path, photos: Path) -> None:
+    ask = partial(garbage, "predict", photos, "--model", colour_bundle, "--csv")
+    assert_one_line(ask(photos / "gone" / "a.csv"), "a.csv: No such file or directory")
+    assert_one_line(ask(photos), "Is a directory")
+    assert_one_line(ask(photos / "a red.jpg", "--resume"), "a red.jpg is not a file of answers")
+    if Path("/dev/full").exists():
+        assert_one_line(ask("/dev/full"), "/dev/full: No space left on device")
+
+
+@contextmanager
+def half_way(command: list[str], names: list[str], sheet: Path) -> Iterator[subprocess.Popen[str]]:
+    """A running program that has been told of half the photos, has answered some and waits for more."""
+    with subprocess.Popen(
+        [*command, "--list", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write("".join(f"{name}\n" for name in names[: len(names) // 2]))
+        process.stdin.flush()
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and (not sheet.exists() or sheet.read_bytes().count(b"\n") < 100):
+            time.sleep(0.01)
+        yield process
+        process.kill()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGINT", "SIGTERM"])
+def test_after_a_kill_resume_gives_every_photo_once_and_in_order(
+    colour_bundle: Path, tmp_path: Path, number: str
+) -> None:
+    names, sheet = many(tmp_path / "m", 500), tmp_path / "a.csv"
+    command = [sys.executable, "-m", "garbage_cli", "predict", "--model", str(colour_bundle), "--csv", str(sheet)]
+    with half_way(command, names, sheet) as process:
+        process.send_signal(signal.Signals[number])
+        code = process.wait(timeout=60)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert code == {"SIGKILL": -9, "SIGINT": 130, "SIGTERM": 143}[number]
+    assert "Traceback" not in said
+    assert ("go on with the same command and --resume" in said) is (number == "SIGINT")
+    rows = sheet.read_bytes().splitlines(keepends=True)
+    assert all(row.endswith(b"\n") and row.count(b",") == 5 for row in rows)
+    assert 100 <= len(rows) <= 251
+    if number == "SIGKILL":  # as when it comes within a row
+        sheet.write_bytes(b"".join(rows)[:-9])
+    again = run_program("predict", tmp_path / "m", "--model", colour_bundle, "--csv", sheet, "--resume")
+    assert again.code == 0, again.err
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        assert [row["image"] for row in csv.DictReader(file)] == names
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_keeps_the_rows_that_were_shown(colour_bundle: Path, tmp_path: Path) -> None:
+    names, shown = many(tmp_path / "m", 500), tmp_path / "shown.txt"
+    command = ["sh", "-c", 'exec "$@" > "$0"', str(shown), sys.executable, "-u", "-m", "garbage_cli", "predict"]
+    with half_way([*command, "--model", str(colour_bundle)], names, shown) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        assert process.stderr is not None
+        said = process.stderr.read()
+    rows = shown.read_text().splitlines()[2:]
+    number = sum(row.rstrip().endswith("%") for row in rows)
+    assert said in (f"stopped; {number} answered\n", f"stopped; {number - 1} answered\n")
+    assert len(rows) >= 98
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--csv", "-"]])
+def test_a_pipe_that_is_closed_ends_it_quietly(colour_bundle: Path, tmp_path: Path, options: list[str]) -> None:
+    many(tmp_path / "m", 400)
+    command = [sys.executable, "-m", "garbage_cli", "predict", str(tmp_path / "m"), "--model", str(colour_bundle)]
+    script = '"$@" 2> err | head -n 3'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *command, *options], capture_output=True, text=True, check=False, cwd=tmp_path,
+        timeout=60,
+    )  # fmt: skip
+    assert len(done.stdout.splitlines()) == 3
+    assert (tmp_path / "err").read_text() == ""
+
+
+class Fake:
+    """A classifier that opens no photo."""
+
+    def predict(self, photos: Iterable[Photo]) -> Iterator[Prediction]:
+        score = (Score(THE_40[23], 0.98),)
+        return (Prediction(photo.name, score) for photo in photos)
+
+
+@pytest.mark.parametrize(
+    ("rows", "few", "often"),
+    [
+        (False, 1_000, 10_000),
+        (True, 300, 3_000),
+        pytest.param(False, 10_000, 100_000, marks=pytest.mark.slow),
+        pytest.param(True, 10_000, 100_000, marks=pytest.mark.slow),
+    ],
+)
+def test_memory_is_flat_over_a_hundred_thousand_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: bool, few: int, often: int
+) -> None:
+    from garbage_cli.console import answers as view
+
+    with Path(os.devnull).open("w") as nowhere:
+        monkeypatch.setattr(view, "out", Console(file=nowhere, width=80))
+        peaks = []
+        for number in (few, few, often):  # the first is for what is made once
+            (tmp_path / "list.txt").write_text("照 片/a.jpg\n" * number, encoding="utf-8")
+            (tmp_path / "a.csv").unlink(missing_ok=True)
+            sheet = Sheet.open(str(tmp_path / "a.csv"))
+            tracemalloc.start()
+            answers = sheet.keep(Fake().predict(Sources((), str(tmp_path / "list.txt")).photos()))
+            assert view.show(answers, total=number, json=False, rows=rows)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert (tmp_path / "a.csv").read_bytes().count(b"\n") == often + 1
+    assert peaks[2] < peaks[1] + 200_000
+
+
 # ---- one clear line
 
 
@@ -255,6 +499,11 @@ def test_a_wrong_data_folder_config_or_network(
 
 def test_usage_errors_exit_2(garbage: Garbage) -> None:
     assert garbage("predict").code == 2
+    assert garbage("predict", "a.jpg", "--resume").code == 2
+    assert garbage("request", "a.jpg", "--csv", "-", "--resume").code == 2
+    told = garbage("predict", "a.jpg", "--csv", "-", "--json")
+    assert told.code == 2
+    assert "both write to stdout" in told.err
     assert garbage("serve", "--port", 99999).code == 2
     assert garbage("nothing").code == 2
 

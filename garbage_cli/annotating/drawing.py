@@ -4,8 +4,10 @@ Knows pixels. Does not know files.
 """
 
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from garbage_cli.annotating.fonts import Typeface
@@ -27,6 +29,7 @@ UNKNOWN = "#4a4f55"
 _GROUND = "#f1f2f4"
 _SMALLEST = 9
 """Pixels of letters; a line that is longer even so is cut."""
+_MOST_LETTERS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +111,22 @@ def _write(
     draw: "ImageDraw", at: tuple[int, int], text: str, size: int, room: float, ink: str, typeface: Typeface
 ) -> None:
     """A line whose letters stand on `at`, smaller if it needs more than `room`, and in the end cut."""
-    while size > _SMALLEST and _length(draw, text, size, typeface) > room:
-        size -= 1
-    if _length(draw, text, size, typeface) > room:
-        while text and _length(draw, text + "…", size, typeface) > room:
-            text = text[:-1]
-        text = text.rstrip() + "…"
+    text, size = _fitting(draw, text[:_MOST_LETTERS], size, room, typeface)
     x: float = at[0]
     for number, piece in typeface.runs(text):
         font = typeface.font(number, size)
         draw.text((round(x), at[1]), piece, fill=ink, font=font, anchor="ls")
         x += draw.textlength(piece, font=font)
+
+
+def _fitting(draw: "ImageDraw", text: str, size: int, room: float, typeface: Typeface) -> tuple[str, int]:
+    if (length := _length(draw, text, size, typeface)) > room:
+        size = max(_SMALLEST, math.floor(size * room / length))
+    if _length(draw, text, size, typeface) <= room:
+        return text, size
+    room -= _length(draw, "…", size, typeface)
+    kept = takewhile(lambda end: _length(draw, text[:end], size, typeface) <= room, range(len(text)))
+    return f"{text[: max(kept, default=0)].rstrip()}…", size
 
 
 def _length(draw: "ImageDraw", text: str, size: int, typeface: Typeface) -> float:

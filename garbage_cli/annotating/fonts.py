@@ -122,7 +122,8 @@ def _face(path: Path) -> int | None:
 def _open(path: Path, face: int, size: int) -> "FreeTypeFont":
     from PIL import ImageFont
 
-    return ImageFont.truetype(str(path), size, index=face, layout_engine=ImageFont.Layout.BASIC)
+    # not ImageFont.truetype: for a damaged file it takes another one of the same name from the system
+    return ImageFont.FreeTypeFont(str(path), size, index=face, layout_engine=ImageFont.Layout.BASIC)
 
 
 @lru_cache(maxsize=32)

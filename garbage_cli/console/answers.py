@@ -114,10 +114,10 @@ def _show_rows(predictions: Rows, total: int | None, tally: Tally) -> None:
                     _lines([Text(word, "bold") for word in ("photo", "bin", "kind", "score")], widths), soft_wrap=True
                 )
                 out.print("─" * (sum(widths) + 2 * len(widths) - 2), style="dim", soft_wrap=True)
-            tally.add(prediction)
             out.print(_lines(_cells(prediction), widths), soft_wrap=True)
             if prediction.error is not None:
                 out.print(Text(f"  {plain(prediction.error)}", "red"), soft_wrap=True)
+            tally.add(prediction)
             bar.advance(bar.task_ids[0])
 
 
