@@ -4,6 +4,7 @@ import ast
 import base64
 import importlib.util
 import json
+import logging
 import shutil
 import sys
 import threading
@@ -20,8 +21,10 @@ from PIL import Image
 from garbage_cli import wire
 from garbage_cli.bundle import ModelBundle
 from garbage_cli.console import hubmodule as view
+from garbage_cli.engines import Options
+from garbage_cli.engines.choosing import Wish
 from garbage_cli.errors import BundleError, ConfigError, GarbageError, ImageError
-from garbage_cli.hubmodule import HubAnswers, answers, engine_for, write_hub_module
+from garbage_cli.hubmodule import HubAnswers, answers, wish_for, write_hub_module
 from garbage_cli.prediction import Photo
 from garbage_cli.predictor import Predictor
 
@@ -150,8 +153,10 @@ def stand_in() -> dict[str, ModuleType]:
 
     module = ModuleType("paddlehub.module.module")
     vars(module).update(moduleinfo=moduleinfo, serving=wrapped, runnable=wrapped)
-    packages = {name: ModuleType(name) for name in ("paddlehub", "paddlehub.module")}
-    return {**packages, module.__name__: module}
+    log = ModuleType("paddlehub.utils.log")
+    vars(log)["logger"] = logging.getLogger("paddlehub")
+    packages = {name: ModuleType(name) for name in ("paddlehub", "paddlehub.module", "paddlehub.utils")}
+    return {**packages, module.__name__: module, log.__name__: log}
 
 
 def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -270,23 +275,24 @@ def test_hub_run_without_a_photo_shows_its_usage(module: Any, capsys: pytest.Cap
 def test_the_init_args_of_the_source_documents_config_are_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, bool]] = []
 
-    def noted(**keys: bool) -> str:
+    def noted(**keys: bool) -> Wish:
         asked.append(keys)
-        return "openvino"
+        return Wish()
 
-    monkeypatch.setattr("garbage_cli.hubmodule.engine_for", noted)
+    monkeypatch.setattr("garbage_cli.hubmodule.wish_for", noted)
     installed(folder, monkeypatch)._initialize(version="1.0.0", use_gpu=True, enable_mkldnn=False)
     assert asked == [{"use_gpu": True, "enable_mkldnn": False}]
 
 
 def test_paddles_own_keys_choose_paddle() -> None:
-    assert engine_for(use_gpu=False, enable_mkldnn=False) == "auto"
-    assert engine_for(use_gpu=True, enable_mkldnn=False) == "paddle"
-    assert engine_for(use_gpu=False, enable_mkldnn=True) == "paddle"
+    assert wish_for(use_gpu=False, enable_mkldnn=False) == Wish()
+    assert wish_for(use_gpu=False, enable_mkldnn=True) == Wish("paddle")
+    for mkldnn in (False, True):  # use_gpu wins
+        assert wish_for(use_gpu=True, enable_mkldnn=mkldnn) == Wish("paddle", options=Options(use_gpu=True))
 
 
 def test_a_model_that_paddle_cannot_run_is_said_at_the_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BundleError, match="no network for paddle; leave out use_gpu and enable_mkldnn"):
+    with pytest.raises(BundleError, match="no network for paddle"):
         installed(folder, monkeypatch)._initialize(enable_mkldnn=True)
 
 
@@ -318,12 +324,13 @@ def test_what_garbage_cli_itself_misses_is_not_hidden(folder: Path, monkeypatch:
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The engines of the predictors that are made."""
+    """The engines of the predictors that are made, chosen as for a server."""
     made: list[str] = []
 
-    def counted(bundle: ModelBundle, *, engine: str) -> Predictor:
-        made.append(engine)
-        return Predictor(bundle, engine=engine)
+    def counted(bundle: ModelBundle, **settings: Any) -> Predictor:
+        assert settings["photos"] is None
+        made.append(settings["engine"])
+        return Predictor(bundle, **settings)
 
     monkeypatch.setattr(answers, "Predictor", counted)
     return made
@@ -341,7 +348,7 @@ def test_the_network_is_loaded_once_and_shared_by_threads(colour_bundle: Path, r
     for thread in asking:
         thread.join()
     assert found == [[0]] * 8
-    assert loads == ["auto"]
+    assert loads == ["openvino"]
 
 
 def test_a_forked_process_loads_its_own(

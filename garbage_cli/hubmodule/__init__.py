@@ -3,7 +3,7 @@
 Knows PaddleHub's folders and what it asks of a module. Does not import PaddleHub: only the written `module.py` does.
 """
 
-from garbage_cli.hubmodule.answers import HubAnswers, engine_for
+from garbage_cli.hubmodule.answers import HubAnswers, wish_for
 from garbage_cli.hubmodule.writing import INFERENCE, MODULE, write_hub_module
 
-__all__ = ["INFERENCE", "MODULE", "HubAnswers", "engine_for", "write_hub_module"]
+__all__ = ["INFERENCE", "MODULE", "HubAnswers", "wish_for", "write_hub_module"]

@@ -8,7 +8,8 @@ import io
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from garbage_cli import wire
-from garbage_cli.bundle import PADDLE_WEIGHTS, ModelBundle
-from garbage_cli.errors import BundleError, ConfigError, ImageError
+from garbage_cli.bundle import ModelBundle
+from garbage_cli.engines import Options
+from garbage_cli.engines.choosing import Wish, choose
+from garbage_cli.errors import ConfigError, ImageError
 from garbage_cli.images import find, mute_warnings
-from garbage_cli.parallel import ordered_map
 from garbage_cli.prediction import Photo, Prediction
 from garbage_cli.predictor import Predictor
 from garbage_cli.vendor import available_cores
@@ -30,34 +32,35 @@ from garbage_cli.wire import RequestError
 SERVING_TOP_K = 1
 """PaddleClas's modules name one class unless they are asked for more, and `garbage serve` does so too."""
 
+NO_WISH = Wish()
+
 Encoded = bytes | NDArray[np.uint8]
 """The bytes of an image file, or an array as cv2.imread returns it: (height, width, 3), BGR."""
 
 
-def engine_for(*, use_gpu: bool, enable_mkldnn: bool) -> str:
-    """Return the engine that PaddleHub's init_args ask for: both are Paddle's own; without them, the fastest here.
-
-    The seam for an engine's options: today neither key is passed on to Paddle.
-    """
-    return "paddle" if use_gpu or enable_mkldnn else "auto"
+def wish_for(*, use_gpu: bool, enable_mkldnn: bool) -> Wish:
+    """Return what PaddleHub's init_args ask for: Paddle on a GPU, else Paddle with oneDNN, else the fastest here."""
+    return Wish("paddle", options=Options(use_gpu=use_gpu)) if use_gpu or enable_mkldnn else Wish()
 
 
 class HubAnswers:
-    """The model of a module. Its files are checked at once; the network is loaded by each process that answers.
+    """The model of a module. All is checked and chosen at once; the network is loaded by each process that answers.
 
     `hub serving start --use_multiprocess` makes the module first and forks then, and an engine's threads would not
-    come along. Threads may share it: the first one loads, and they take turns at the engine.
+    come along. Threads may share it: the first one loads.
     """
 
-    def __init__(self, root: Path, *, engine: str = "auto") -> None:
-        """Raise BundleError if a file is missing or was altered, or if there is no network for that engine."""
+    def __init__(self, root: Path, wish: Wish = NO_WISH, *, tell: Callable[[str], object] = lambda text: None) -> None:
+        """Raise BundleError if a file is missing or was altered, or if there is no network for what is wished.
+
+        What is not as it was wished is told.
+        """
         self._bundle = ModelBundle.load(root)
         for name in self._bundle.files:
             self._bundle.file(name)
-        if engine == "paddle" and not self._bundle.has(PADDLE_WEIGHTS):
-            raise BundleError(f"{root} holds no network for paddle; leave out use_gpu and enable_mkldnn")
-        self._engine = engine
-        self._loaded: dict[int, Predictor] = {}
+        self._choice = choose(wish, self._bundle, photos=None, tell=tell).choices[0]  # as `garbage serve` chooses
+        self._options, self._tell = wish.options, tell
+        self._loaded: dict[int, tuple[Predictor, ThreadPoolExecutor]] = {}
         """By process. One that came along in a fork is kept: destroying it would wait for threads that are not here."""
         self._turn = threading.Lock()
 
@@ -102,19 +105,25 @@ class HubAnswers:
         return "\n".join(wire.dumps(each).decode() for each in answers)
 
     def _answer(self, photos: Sequence[Photo], *, top_k: int | None) -> list[Prediction]:
-        """Decode side by side; the predictor lets one photo at a time into the engine."""
-        answer_one = partial(self._predictor().answer, top_k=top_k)
-        threads = max(2, available_cores())
-        return list(ordered_map(answer_one, photos, threads=threads, ahead=len(photos)))
+        """Decode side by side, in threads that stay, as those of `garbage serve` do."""
+        predictor, pool = self._mine()
+        return list(pool.map(partial(predictor.answer, top_k=top_k), photos))
 
-    def _predictor(self) -> Predictor:
-        """This process's own, loaded and warmed up when it is first asked for."""
+    def _mine(self) -> tuple[Predictor, ThreadPoolExecutor]:
+        """This process's own predictor and threads, made and warmed up when they are first asked for."""
         with self._turn:
             if os.getpid() not in self._loaded:
                 mute_warnings()
-                predictor = Predictor(self._bundle, engine=self._engine)
+                predictor = Predictor(
+                    self._bundle,
+                    engine=self._choice.engine,
+                    precision=self._choice.precision,
+                    options=self._options,
+                    photos=None,
+                    tell=self._tell,
+                )
                 predictor.warm_up()
-                self._loaded[os.getpid()] = predictor
+                self._loaded[os.getpid()] = predictor, ThreadPoolExecutor(max(2, available_cores()))
             return self._loaded[os.getpid()]
 
 
