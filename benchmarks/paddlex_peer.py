@@ -181,7 +181,7 @@ def their_answers(python: Path, model: Model, photos: Sequence[Path]) -> list[An
 
 
 def our_answers(bundle: Path, classes: int, photos: Sequence[Path], engine: str) -> list[Answer]:
-    options = ("--engine", engine, "--json", "--top-k", str(classes), "--threshold", "0")
+    options = ("--engine", engine, "--precision", "f32", "--json", "--top-k", str(classes), "--threshold", "0")
     lines = map(json.loads, output(our_command(bundle, photos, *options)).splitlines())
     return [Answer(_best(line), _scores(line), line["error"]) for line in lines]
 

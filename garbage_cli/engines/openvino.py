@@ -42,12 +42,19 @@ class OpenVinoEngine:
         if precision == "bf16" and not has_bf16():
             raise RuntimeError("this processor has no bf16")
         self._own = threading.local()
+        # the first inference of a process sets up OpenVINO's types in Python, which two threads at once do for ever
+        self.infer(np.zeros(_shape(self._model), np.float32))
 
     def infer(self, inputs: Batch) -> Batch:
         """Map inputs (n, 3, height, width) to probabilities (n, classes), or what else the network ends in."""
         if not hasattr(self._own, "request"):
             self._own.request = self._model.create_infer_request()
         return np.array(self._own.request.infer([inputs], share_inputs=True)[0], np.float32)
+
+
+def _shape(model: Any) -> tuple[int, ...]:
+    """The shape of one input."""
+    return tuple(1 if side.is_dynamic else side.get_length() for side in model.input(0).partial_shape)
 
 
 def has_bf16() -> bool:
