@@ -194,7 +194,7 @@ def export(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="The folder to make.", show_default="inference, or garbage_classification for hub"),
+        typer.Option("--out", help="The folder to make.", show_default="inference, or hub"),
     ] = None,
     format_: Annotated[
         str, typer.Option("--format", help="bundle: an inference folder; hub: a module for PaddleHub.")
@@ -240,7 +240,7 @@ def export(
         steps = room.export(source, out=place, measured=figures, narrow=quantize, timed=timing, program=program)
         done = view.watch(steps)
         if format_ == "hub":
-            _write_hub_module(done.bundle, out or Path("garbage_classification"), json=json)
+            _write_hub_module(done.bundle, out or Path("hub"), json=json)
             return
     view.show(done, json=json)
 
