@@ -193,9 +193,9 @@ def where_the_time_goes(bundle: ModelBundle, photo: Path) -> dict[str, Any]:
         data = enlarged(photo, megapixels)
         whole = middle(lambda data=data: open_photo(data))
         decoding = middle(lambda data=data: open_photo(data, reduction=preprocess.reduction))
-        image = open_photo(data, reduction=preprocess.reduction).image
-        resizing = middle(lambda image=image: preprocess(image))
-        values = preprocess(image)[None]
+        photo_ = open_photo(data, reduction=preprocess.reduction)
+        resizing = middle(lambda photo=photo_: preprocess.decoded(photo))
+        values = preprocess.decoded(photo_)[None]
         network = middle(lambda values=values: predictor.infer(values))
         in_all = middle(lambda data=data: predictor.answer(Photo("photo", data)))
         rest = in_all - decoding - resizing - network

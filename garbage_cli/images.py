@@ -58,6 +58,8 @@ class Decoded:
     """Pillow's name of the pixels as stored: RGB, CMYK, P, RGBA, I;16 …"""
     orientation: int
     """EXIF's number, 1 to 8; 1 is upright."""
+    whole: tuple[int, int]
+    """Width and height of the upright photo before any reduction."""
 
 
 def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
@@ -87,12 +89,14 @@ def open_photo(
     try:
         with _open(data) as image:
             _check_size(image.size, limits)
+            width, height = image.size
             by = reduction if isinstance(reduction, int) else reduction(image.size)
             if by > 1:
-                image.draft(None, (max(1, image.width // by), max(1, image.height // by)))
+                image.draft(None, (max(1, width // by), max(1, height // by)))
             image.load()
             mode, orientation = image.mode, _orientation(image)
-            return Decoded(_to_rgb(_upright(image, orientation)), image.format or "", mode, orientation)
+            whole = (height, width) if orientation >= 5 else (width, height)
+            return Decoded(_to_rgb(_upright(image, orientation)), image.format or "", mode, orientation, whole)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

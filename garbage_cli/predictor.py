@@ -95,7 +95,7 @@ class Predictor:
     def prepare(self, photo: Photo) -> Input:
         """Return the network's input for a photo, (3, crop, crop); raise ImageError that says what is wrong with it."""
         data = photo.read(max_bytes=self._limits.max_bytes)
-        return self._preprocess(open_photo(data, self._limits, reduction=self._preprocess.reduction).image)
+        return self._preprocess.decoded(open_photo(data, self._limits, reduction=self._preprocess.reduction))
 
     def _prediction(self, photo: Photo, scores: Row | ImageError, k: int) -> Prediction:
         if isinstance(scores, ImageError):

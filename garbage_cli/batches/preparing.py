@@ -49,7 +49,7 @@ class Prepared:
 
 def prepare_for_evaluation(sample: Sample, transform: Preprocess) -> Prepared:
     """Read, decode and transform a photo as prediction does."""
-    return _prepare(sample, lambda data: transform(open_photo(data, reduction=transform.reduction).image))
+    return _prepare(sample, lambda data: transform.decoded(open_photo(data, reduction=transform.reduction)))
 
 
 def prepare_for_training(sample: Sample, transform: TrainPreprocess, seed: Sequence[int]) -> Prepared:

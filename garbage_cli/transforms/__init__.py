@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from garbage_cli.config import AugmentConfig, PreprocessConfig
+from garbage_cli.images import Decoded
 from garbage_cli.transforms.policies import change
 
 if TYPE_CHECKING:
@@ -41,7 +42,17 @@ class Preprocess:
         A Pillow image in RGB gives the same as its array, and saves two copies.
         """
         image = _as_image(photo)
-        return normalise(np.asarray(resize_box(image, self._box(*image.size), self.spec)), self.spec)
+        return self._resized(image, image.size)
+
+    def decoded(self, photo: Decoded) -> Input:
+        """Do the same with a photo that may have been reduced while it was decoded: its sides were rounded up then."""
+        return self._resized(photo.image, photo.whole)
+
+    def _resized(self, image: "Image", whole: Size) -> Input:
+        by = max(1, round(max(whole) / max(image.size)))
+        left, top, right, bottom = _reduced(self._box(*whole), by)
+        box = (left, top, min(right, image.width), min(bottom, image.height))
+        return normalise(np.asarray(resize_box(image, box, self.spec)), self.spec)
 
     def reduction(self, size: Size) -> int:
         """Return by how much a photo may be reduced while it is decoded (1, 2, 4 or 8) and still get the same answer.
