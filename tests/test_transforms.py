@@ -1,9 +1,16 @@
+import io
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from garbage_cli.config import AugmentConfig, PreprocessConfig
-from garbage_cli.transforms import Preprocess, TrainPreprocess, normalise, random_box
+from garbage_cli.images import open_photo
+from garbage_cli.prediction import Photo
+from garbage_cli.predictor import Predictor
+from garbage_cli.transforms import ENOUGH, Preprocess, TrainPreprocess, normalise, random_box
 
 SPEC = PreprocessConfig(resize_short=64, crop=48)
 
@@ -115,3 +122,104 @@ def test_the_crop_of_a_reduced_photo_is_the_crop_of_the_whole_one() -> None:
         reduced = transform(half, np.random.default_rng(seed), size=(800, 600), reduction=2)
         # red and green rise by less than 6 values from pixel to pixel: a crop beside it would show
         assert np.abs(whole - reduced)[:2].max() * 255 * min(SPEC.std) < 2
+
+
+# ---- photos that are reduced while they are decoded, for an answer
+
+
+def jpeg(rgb: np.ndarray, orientation: int = 1, format: str = "JPEG") -> bytes:
+    written = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"exif": exif.tobytes(), "quality": 95} if format == "JPEG" else {}
+    Image.fromarray(rgb).save(written, format, **options)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("by", [2, 4, 8])
+def test_a_photo_is_reduced_only_while_enough_pixels_are_left(by: int) -> None:
+    spec = PreprocessConfig(resize_short=100, crop=80)  # ENOUGH of it is 290
+    reduction = Preprocess(spec).reduction
+    edge = by * 290
+    assert ENOUGH == 2.9
+    assert reduction((edge, edge)) == reduction((60_000, edge)) == reduction((edge, 60_000)) == by
+    assert reduction((60_000, edge - 1)) == reduction((edge - 1, 60_000)) == by // 2
+    for side in range(1, 6000, 7):
+        assert reduction((side, 6000)) == 1 or side / reduction((side, 6000)) >= ENOUGH * spec.resize_short
+
+
+def test_no_photo_is_reduced_by_more_than_eight_or_below_one() -> None:
+    reduction = Preprocess(PreprocessConfig(resize_short=10, crop=10)).reduction
+    assert reduction((65_000, 65_000)) == 8
+    assert reduction((1, 1)) == reduction((57, 60_000)) == 1
+
+
+def test_the_reduction_is_asked_for_with_the_stored_size_and_answered_for_jpegs_only() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def half(size: tuple[int, int]) -> int:
+        asked.append(size)
+        return 2
+
+    rgb = picture(301, 200)
+    assert open_photo(jpeg(rgb), reduction=half).image.size == (151, 100)
+    assert open_photo(jpeg(rgb, orientation=6), reduction=half).image.size == (100, 151)  # asked before it is turned
+    for format in ("PNG", "WEBP", "BMP", "GIF", "TIFF"):
+        assert open_photo(jpeg(rgb, format=format), reduction=half).image.size == (301, 200), format
+    assert asked == [(301, 200)] * 7
+    assert open_photo(jpeg(rgb), reduction=lambda size: 1).image.size == (301, 200)
+    whole = np.asarray(open_photo(jpeg(rgb)).image)
+    np.testing.assert_array_equal(np.asarray(open_photo(jpeg(rgb), reduction=1).image), whole)
+
+
+def test_a_png_of_any_size_is_decoded_whole() -> None:
+    transform = Preprocess(SPEC)
+    rgb = picture(1600, 1200)
+    assert transform.reduction((1600, 1200)) > 1
+    image = open_photo(jpeg(rgb, format="PNG"), reduction=transform.reduction).image
+    np.testing.assert_array_equal(np.asarray(image), rgb)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("size", [(1600, 1200), (1200, 1600), (1597, 1203), (373, 380)])
+def test_the_input_of_a_reduced_photo_is_nearly_that_of_the_whole(size: tuple[int, int], orientation: int) -> None:
+    transform = Preprocess(SPEC)
+    data = jpeg(soft(*size), orientation)
+    assert transform.reduction(size) > 1
+    reduced = open_photo(data, reduction=transform.reduction).image
+    assert reduced.size != open_photo(data).image.size
+    difference = (
+        np.abs(transform(reduced) - transform(open_photo(data).image)) * np.array(SPEC.std)[:, None, None] * 255
+    )
+    assert difference.mean() < 2
+    assert np.percentile(difference, 99) < 10
+
+
+def soft(width: int, height: int) -> np.ndarray:
+    """A picture with the edges and the noise of a photo."""
+    random = np.random.default_rng(0)
+    coarse = Image.fromarray(random.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+    rgb = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
+    rgb[height // 3 : height // 2, width // 4 : width // 2] = (200, 40, 30)
+    return np.clip(rgb + random.normal(0, 4, rgb.shape), 0, 255).astype(np.uint8)
+
+
+def test_a_big_photo_is_answered_as_if_it_were_decoded_whole(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor.load(colour_bundle)
+    photo = Photo("big.jpg", jpeg(soft(1300, 900)))
+    sizes: list[tuple[int, int]] = []
+
+    def opening(*arguments: Any, reduction: Any = 1) -> Any:
+        opened = open_photo(*arguments, reduction=reduction)
+        sizes.append(opened.image.size)
+        return opened
+
+    monkeypatch.setattr("garbage_cli.predictor.open_photo", opening)
+    reduced = predictor.answer(photo)
+    monkeypatch.setattr(Preprocess, "reduction", lambda self, size: 1)
+    whole = predictor.answer(photo)
+    assert sizes == [(163, 113), (1300, 900)]
+    assert [each.label for each in reduced.scores] == [each.label for each in whole.scores]
+    np.testing.assert_allclose([s.score for s in reduced.scores], [s.score for s in whole.scores], atol=0.005)
