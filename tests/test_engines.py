@@ -283,6 +283,34 @@ def test_int8_that_the_export_left_out_says_what_it_lost(bundle: ModelBundle) ->
         choose(Wish(engine="openvino", precision="int8"), unknown)
 
 
+BUG = "--precision of a network that the bundle lacks is passed over without a word where the engine is auto"
+
+
+@pytest.mark.xfail(reason=BUG, raises=pytest.fail.Exception)
+def test_int8_that_the_export_left_out_is_said_whatever_the_engine(bundle: ModelBundle) -> None:
+    lost = without_int8(bundle, f32=GOOD, bf16=LOST, int8=LOST)
+    with pytest.raises(BundleError, match=r"has no int8 network: top-1 80\.0 %"):
+        choose(Wish(precision="int8"), lost)
+
+
+@pytest.mark.xfail(reason="where all others failed, what answers otherwise is among the choices all the same")
+def test_what_answers_otherwise_here_is_not_taken_even_if_all_others_failed(
+    bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    off = [speed(each, deviation=0.9) for each in (BF16, INT8)]
+    known(monkeypatch, speed(F32, failed="crashed"), speed(ORT, failed="crashed"), *off)
+    assert {each.precision for each in choose(Wish(), bundle).choices} == {"f32"}
+
+
+@pytest.mark.xfail(reason="only `files`, `calibration` and `precisions` of a manifest are looked at as it is loaded")
+@pytest.mark.parametrize("facts", [{"parity": 5}, {"speeds": "text"}, {"speeds": [1]}, {"probes": [1]}], ids=str)
+def test_a_manifest_whose_facts_are_something_else_is_an_error_of_the_bundle(
+    bundle: ModelBundle, facts: dict[str, Any]
+) -> None:
+    with pytest.raises(BundleError):
+        choose(Wish(), describe(bundle.root, **facts))
+
+
 # ---- what is not here
 
 
@@ -603,18 +631,28 @@ def test_eight_threads_at_once_get_each_its_own_answer(whole: Path, choice: Choi
     assert asked_at_once(engine, rounds=3) == []
 
 
-SWAPPED = pytest.mark.xfail(reason="oneDNN fails now and then when predictors change threads", strict=False)
-
-
-@pytest.mark.parametrize(
-    ("parallel", "onednn"),
-    [(False, True), (False, False), (True, False), pytest.param(True, True, marks=SWAPPED)],
-)
+@pytest.mark.parametrize(("parallel", "onednn"), [(False, True), (False, False), (True, False)])
 def test_eight_threads_at_once_get_each_its_own_answer_from_paddle(whole: Path, parallel: bool, onednn: bool) -> None:
     options = Options(enable_mkldnn=onednn)
     engine = open_engine(PADDLE, ModelBundle.load(whole), parallel=parallel, threads=2, options=options)
     assert engine.callers == (2 if parallel else 1)
-    assert asked_at_once(engine, rounds=20 if parallel else 3) == []
+    assert asked_at_once(engine, rounds=3) == []
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(reason="oneDNN raises std::exception or crashes when predictors change threads", strict=False)
+def test_paddle_with_onednn_side_by_side_survives_threads_that_come_and_go(whole: Path) -> None:
+    """In a process of its own, for it may end that."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_engines import *\n"
+        f"engine = open_engine(PADDLE, ModelBundle.load(Path({str(whole)!r})), parallel=True, threads=2)\n"
+        "assert engine.callers == 2\n"
+        "wrong = asked_at_once(engine, rounds=100)\n"
+        "assert not wrong, wrong[:3]\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr[-500:]
 
 
 def test_an_answer_is_not_changed_by_the_next_one(whole: Path) -> None:
