@@ -4,6 +4,7 @@ Knows their files and how to check them. Does not know how a model was trained o
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ class ModelBundle:
             _check_calibration(root, manifest.get("calibration") or {})
             spelt, labels, preprocess = _read_description(root / DESCRIPTION_FILE)
             bundle = cls(root, str(manifest.get("model", spelt)), labels, preprocess, files, manifest)
-            _ = bundle.precisions  # as complete as the rest
+            _check_facts(bundle)
             return bundle
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{root / MANIFEST_FILE} is incomplete ({error!r}); export the model again") from None
@@ -220,6 +221,28 @@ def _check_size(path: Path, expected: int) -> None:
 def _check_content(path: Path, expected: str) -> None:
     if sha256(path) != expected:
         raise BundleError(f"{path} is not what was exported (SHA-256 differs); export the model again")
+
+
+def _check_facts(bundle: ModelBundle) -> None:
+    """Refuse what the choice of an engine could not read; raises TypeError, which is said as incomplete."""
+    for key in ("parity", "precisions", "speeds", "probes"):
+        if not isinstance(bundle.facts.get(key) or {}, Mapping):
+            raise TypeError(f"{key} is no object")
+    for quality in bundle.precisions.values():
+        figures = (quality.top1, quality.drop, quality.agreement, quality.bin_accuracy)
+        if not isinstance(quality.ships, bool) or not all(_is_number(each) or each is None for each in figures):
+            raise TypeError("precisions holds no figures")
+    for rows in (bundle.facts.get("probes") or {}).values():
+        if not isinstance(rows, list) or not rows or not all(_is_row(row, len(bundle.labels)) for row in rows):
+            raise TypeError("probes holds no scores of these classes")
+
+
+def _is_row(row: object, length: int) -> bool:
+    return isinstance(row, list) and len(row) == length and all(map(_is_number, row))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_calibration(root: Path, facts: Mapping[str, Any]) -> None:

@@ -342,7 +342,6 @@ def test_a_network_whose_answers_are_others_now_is_bad(garbage: Callable[..., Re
     assert bad == ["openvino f32", "onnxruntime f32", "paddle f32"]
 
 
-@pytest.mark.xfail(reason="what a manifest says of its answers is taken for rows of numbers as it is")
 @pytest.mark.parametrize("recorded", [[[1, 2]], [[0.5, 0.5]] * 3, "text", {"0": 1}], ids=str)
 def test_recorded_answers_that_are_none_are_bad(garbage: Callable[..., Result], own: Path, recorded: object) -> None:
     edit(own, probes={"f32": recorded})

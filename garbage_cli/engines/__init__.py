@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from garbage_cli.bundle import INT8_MODEL, ONNX_FILE, PADDLE_PROGRAMS, PADDLE_WEIGHTS, ModelBundle
-from garbage_cli.errors import BundleError
+from garbage_cli.errors import BundleError, GarbageError
 from garbage_cli.vendor import available_cores
 
 Batch = NDArray[np.float32]
@@ -108,7 +108,9 @@ def open_engine(
     threads = threads or options.cpu_num_threads or available_cores()
     try:
         return _open(choice, bundle, parallel, threads, options)
-    except (RuntimeError, ValueError, OSError, NotImplementedError, AttributeError) as error:
+    except GarbageError:  # an altered file, a package that is not there
+        raise
+    except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise BundleError(f"{choice} can't load the network of {bundle.root}: {reason}") from error
 

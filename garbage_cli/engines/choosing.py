@@ -71,7 +71,9 @@ def choose(
         if lacking := [each for each in wanted if not _machine_can(each)]:
             tell(f"this processor has no {wish.precision} ({processor()}); f32 is used in its place")
             wanted = [each for each in able if each not in lacking and each.precision == "f32"]
-        able = wanted or able
+        if not wanted:
+            raise _no_network(Choice("any engine" if engine == "auto" else engine, wish.precision), bundle)
+        able = wanted
     else:
         able = [each for each in able if _trusted(each, bundle) and _machine_can(each)] or able[:1]
     return _ordered(able, bundle, photos, timed, tell)
@@ -89,7 +91,7 @@ def open_best(
     """Open the first of `choose` that loads; say so if that is not the first. Returns why it was taken, too."""
     timed = photos is not None and photos >= WORTH_TIMING
     chosen = choose(wish, bundle, photos=photos, timed=timed, tell=tell)
-    rest = [each for each in _spare(bundle) if each not in chosen.choices]
+    rest = [each for each in _spare(bundle, chosen.choices[0].engine) if each not in chosen.choices]
     problems: list[str] = []
     for number, choice in enumerate((*chosen.choices, *rest)):
         try:
@@ -163,9 +165,10 @@ def _none(wish: Wish, engine: str, bundle: ModelBundle) -> Exception:
     return BundleError(f"{bundle.root} runs in {', '.join(proven)}: install one of them (pip install openvino)")
 
 
-def _spare(bundle: ModelBundle) -> Iterator[Choice]:
-    """What to try when all that was chosen fails to load: f32 in every engine."""
-    yield from (each for each in _candidates(bundle, Wish()) if each.precision == "f32")
+def _spare(bundle: ModelBundle, engine: str) -> list[Choice]:
+    """What to try when all that was chosen fails to load: f32 in every engine, the same one first."""
+    able = [each for each in _candidates(bundle, Wish(engine)) if each.precision == "f32"]
+    return sorted(able, key=lambda each: each.engine != engine)
 
 
 def _trusted(choice: Choice, bundle: ModelBundle) -> bool:
@@ -200,16 +203,21 @@ def _ordered(able: Sequence[Choice], bundle: ModelBundle, photos: int | None, ti
 def _fastest(able: Sequence[Choice], known: Sequence[Speed], photos: int | None) -> Chosen:
     usable = [each for each in known if each.choice in able and (each.deviation or 0) <= DEVIATION]
     ranked = sorted((each for each in usable if not each.failed), key=lambda speed: speed.seconds(photos))
-    if not ranked:
-        return Chosen(tuple(able), f"{able[0]}: nothing is known of the others")
-    ms = "single_ms" if photos in (None, 1) else "bulk_ms"
-    said = ", ".join(f"{each.choice} {getattr(each, ms):.1f} ms" for each in ranked)
     off = [each for each in known if each.choice in able and each not in usable]
+    if not ranked:
+        left_over = [each for each in able if each not in {speed.choice for speed in off}] or list(able)
+        return Chosen(tuple(left_over), f"{left_over[0]}: nothing is known of the others")
+    said = ", ".join(f"{each.choice} {_figure(each, photos)}" for each in ranked)
     left = f"; {', '.join(str(each.choice) for each in off)} answers otherwise on this processor" if off else ""
     rest = [each for each in able if each not in {speed.choice for speed in known}]
-    return Chosen(
-        (*(each.choice for each in ranked), *rest), f"{ranked[0].choice} is the fastest here per photo: {said}{left}"
-    )
+    return Chosen((*(each.choice for each in ranked), *rest), f"{ranked[0].choice} is the fastest here: {said}{left}")
+
+
+def _figure(speed: Speed, photos: int | None) -> str:
+    """What a speed was ranked by, in words."""
+    if photos is not None and photos < WORTH_TIMING:
+        return f"{speed.seconds(photos):.2f} s with its start"
+    return f"{speed.single_ms if photos is None else speed.bulk_ms:.1f} ms a photo"
 
 
 def _guessed(able: Sequence[Choice], bundle: ModelBundle, photos: int | None) -> Chosen:

@@ -1,6 +1,7 @@
 """Paddle Inference: on the CPU with or without oneDNN, on a GPU with or without TensorRT."""
 
 import queue
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,22 +62,27 @@ class PaddleEngine:
         config.set_cpu_math_library_num_threads(threads)
         config.disable_glog_info()
         first = inference.create_predictor(config)
-        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[tuple[ThreadPoolExecutor, Any]] = queue.SimpleQueue()
         for each in (first, *(first.clone() for _ in range(self.callers - 1))):
-            self._free.put(each)
+            # a thread of its own: with oneDNN a predictor that other threads use in turn fails now and then
+            self._free.put((ThreadPoolExecutor(1), each))
 
     def infer(self, inputs: Batch) -> Batch:
         """Map inputs (n, 3, height, width) to probabilities (n, classes)."""
-        predictor = self._free.get()
+        thread, predictor = self._free.get()
         try:
-            given = predictor.get_input_handle(predictor.get_input_names()[0])
-            given.reshape(inputs.shape)
-            given.copy_from_cpu(np.ascontiguousarray(inputs))
-            predictor.run()
-            answered = predictor.get_output_handle(predictor.get_output_names()[0])
-            return np.asarray(answered.copy_to_cpu(), np.float32)
+            return thread.submit(_run, predictor, inputs).result()
         finally:
-            self._free.put(predictor)
+            self._free.put((thread, predictor))
+
+
+def _run(predictor: Any, inputs: Batch) -> Batch:
+    given = predictor.get_input_handle(predictor.get_input_names()[0])
+    given.reshape(inputs.shape)
+    given.copy_from_cpu(np.ascontiguousarray(inputs))
+    predictor.run()
+    answered = predictor.get_output_handle(predictor.get_output_names()[0])
+    return np.asarray(answered.copy_to_cpu(), np.float32)
 
 
 def _check(program: Path, options: Options, precision: str) -> None:

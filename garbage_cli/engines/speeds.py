@@ -65,13 +65,15 @@ def probes(shape: tuple[int, int, int]) -> "np.ndarray[Any, np.dtype[np.float32]
 
 def deviation(scores: "np.ndarray[Any, Any]", expected: Sequence[Sequence[float]]) -> float:
     """Return the mean total-variation distance of two sets of probabilities, 0 to 1."""
+    if np.shape(scores) != np.shape(expected):
+        return 1.0
     return float(np.abs(np.asarray(scores) - np.asarray(expected)).sum(axis=1).mean() / 2)
 
 
 def recall(bundle: ModelBundle) -> tuple[Speed, ...]:
     """Return what was measured of this bundle on this machine, here or at its export; () if nothing was."""
     here = fingerprint()
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         return tuple(_read(json.loads(_file(bundle, here).read_text(encoding="utf-8"))["measured"]))
     return recorded(bundle) if (bundle.facts.get("speeds") or {}).get("fingerprint") == here else ()
 
@@ -88,6 +90,7 @@ def measure(
     bundle: ModelBundle, choices: Sequence[Choice], *, tell: Callable[[str], object] = lambda text: None
 ) -> tuple[Speed, ...]:
     """Measure some engines, each in a process of its own, so that a crash takes nothing along; remember the result."""
+    earlier = [each for each in recall(bundle) if each.choice not in choices]
     found = []
     for choice in choices:
         tell(f"timing {choice} on this machine")
@@ -95,7 +98,7 @@ def measure(
     with suppress(OSError):
         path = _file(bundle, fingerprint())
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, as_facts(found))
+        write_json(path, as_facts([*earlier, *found]))
     return tuple(found)
 
 
@@ -144,7 +147,7 @@ def _measured_apart(bundle: ModelBundle, choice: Choice) -> Speed:
         return next(_read([{**json.loads(done.stdout.strip().splitlines()[-1]), **asdict(choice)}]))
     except subprocess.TimeoutExpired:
         return _failed(nothing, f"not done within {TIME_OUT} seconds")
-    except (OSError, ValueError, LookupError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         return _failed(nothing, str(error))
 
 

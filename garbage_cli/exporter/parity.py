@@ -43,7 +43,7 @@ def compare(bundle: ModelBundle, expected: Scores, inputs: NDArray[np.float32]) 
         try:
             engine = open_engine(Choice(name, "f32"), bundle)
             scores = np.concatenate([engine.infer(inputs[i : i + 1]) for i in range(len(inputs))])
-        except (BundleError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 - engines have errors of their own, of no common kind
             yield Parity(name, None, str(error))
             continue
         difference = float(np.abs(scores - expected).max())
