@@ -3,6 +3,7 @@
 Knows their files and how to check them. Does not know how a model was trained or how it runs.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -111,6 +112,10 @@ class Quality:
     agreement: float | None
     """The share of photos with the same first kind as in f32."""
     bin_accuracy: float | None
+    answered: float | None
+    """The share of photos whose score reaches the bundle's threshold; None without one."""
+    right_of_answered: float | None
+    """The share of those in the right bin, or of the right kind where there are no bins."""
     why: str
     """In a few words, with the figure."""
 
@@ -141,6 +146,7 @@ class ModelBundle:
             if manifest["format"] != FORMAT:
                 raise BundleError(f"{root} has format {manifest['format']}; this garbage reads format {FORMAT}")
             for name, facts in files.items():
+                _check_entry(name, facts)
                 _check_size(root / name, facts["bytes"])
             _check_content(root / DESCRIPTION_FILE, files[DESCRIPTION_FILE]["sha256"])
             _check_calibration(root, manifest.get("calibration") or {})
@@ -148,6 +154,8 @@ class ModelBundle:
             bundle = cls(root, str(manifest.get("model", spelt)), labels, preprocess, files, manifest)
             _check_facts(bundle)
             return bundle
+        except OSError as error:
+            raise BundleError(f"{root}: {error.strerror or error}") from None
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{root / MANIFEST_FILE} is incomplete ({error!r}); export the model again") from None
 
@@ -171,6 +179,12 @@ class ModelBundle:
             raise BundleError(f"{self.root} holds no {name}; export the model again")
         _check_content(self.root / name, self.files[name]["sha256"])
         return self.root / name
+
+    @property
+    def digest(self) -> str:
+        """A name for all that the bundle holds, in hexadecimal."""
+        content = "".join(str(facts.get("sha256")) for _, facts in sorted(self.files.items()))
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def temperature(self) -> float:
@@ -211,6 +225,14 @@ def read_json(path: Path, error_type: type[GarbageError], *, hint: str) -> dict[
     return value
 
 
+def _check_entry(name: str, facts: Mapping[str, Any]) -> None:
+    """Refuse what is no file of this folder; raises TypeError, which is said as incomplete."""
+    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+        raise TypeError(f"{name!r} is no file name")
+    if not isinstance(facts["bytes"], int) or not re.fullmatch("[0-9a-f]{64}", str(facts["sha256"])):
+        raise TypeError(f"of {name} it says neither size nor SHA-256")
+
+
 def _check_size(path: Path, expected: int) -> None:
     if not path.is_file():
         raise BundleError(f"{path} is missing; export the model again")
@@ -223,13 +245,16 @@ def _check_content(path: Path, expected: str) -> None:
         raise BundleError(f"{path} is not what was exported (SHA-256 differs); export the model again")
 
 
+_FIGURES = ("top1", "drop", "agreement", "bin_accuracy", "answered", "right_of_answered")
+
+
 def _check_facts(bundle: ModelBundle) -> None:
     """Refuse what the choice of an engine could not read; raises TypeError, which is said as incomplete."""
     for key in ("parity", "precisions", "speeds", "probes"):
         if not isinstance(bundle.facts.get(key) or {}, Mapping):
             raise TypeError(f"{key} is no object")
     for quality in bundle.precisions.values():
-        figures = (quality.top1, quality.drop, quality.agreement, quality.bin_accuracy)
+        figures = tuple(getattr(quality, name) for name in _FIGURES)
         if not isinstance(quality.ships, bool) or not all(_is_number(each) or each is None for each in figures):
             raise TypeError("precisions holds no figures")
     for rows in (bundle.facts.get("probes") or {}).values():

@@ -115,11 +115,15 @@ def _precisions(precisions: Mapping[str, Quality]) -> Iterator[str]:
         return
     yield "## In narrower numbers"
     yield ""
-    yield "| numbers | top-1 | right bin | same kind as f32 | used by itself |"
-    yield "|---|---:|---:|---:|---|"
+    yield "| numbers | top-1 | right bin | same kind as f32 | answered | right of those | used by itself |"
+    yield "|---|---:|---:|---:|---:|---:|---|"
     for name, each in precisions.items():
-        shares = (_percent(value) for value in (each.top1, each.bin_accuracy, each.agreement))
-        yield f"| {name} | {' | '.join(shares)} | {'yes' if each.ships else 'no: it loses too much'} |"
+        shares = (_percent(value) for value in _figures_of(each))
+        yield f"| {name} | {' | '.join(shares)} | {'yes' if each.ships else 'no'} |"
+
+
+def _figures_of(quality: Quality) -> tuple[float | None, ...]:
+    return quality.top1, quality.bin_accuracy, quality.agreement, quality.answered, quality.right_of_answered
 
 
 def _kinds(checkpoint: Checkpoint, measured: Measured | None) -> Iterator[str]:

@@ -23,8 +23,8 @@ from garbage_cli.transforms import Input, Preprocess
 DEFAULT_TOP_K = 5
 SIDE_BY_SIDE = 4
 """From so many photos on each core works at a photo of its own, which is more in all; before, all work at one."""
-MANY = 1_000_000
-"""Photos, where nobody can count them beforehand."""
+UNCOUNTED = 1_000
+"""Photos that are reckoned with where nobody can count them beforehand: many, but not worth timing engines for."""
 NO_OPTIONS = Options()
 
 Row = NDArray[np.float32]

@@ -20,9 +20,17 @@ from garbage_cli.errors import ConfigError, MissingExtraError
 
 
 def paddle(what: str) -> ModuleType:
-    """Import paddle for the sake of `what` (named in the error if it is not installed)."""
+    """Import paddle for the sake of `what` (named in the error if it is not installed); signals stay as they were."""
     _settle_environment()
-    return _import("paddle", what=what, package="paddlepaddle", extra="train")
+    if "paddle" in sys.modules:
+        return _import("paddle", what=what, package="paddlepaddle", extra="train")
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    module = _import("paddle", what=what, package="paddlepaddle", extra="train")
+    module.disable_signal_handler()
+    with contextlib.suppress(ValueError):  # only the main thread may
+        for number, handler in kept.items():  # Paddle's own SIGTERM prints a traceback and dies
+            signal.signal(number, handler)
+    return module
 
 
 def backbones(what: str) -> ModuleType:
@@ -66,14 +74,6 @@ def _no_reporter() -> None:
     Importing it is then an ImportError, with which both do without; a file in the home folder is not written either.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-
-
-def leave_signals_alone() -> None:
-    """Take back the signal handlers that Paddle installs at import: its SIGTERM prints a traceback and dies."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    paddle("training").disable_signal_handler()
-    for number, handler in kept.items():
-        signal.signal(number, handler)
 
 
 def visualdl(what: str) -> ModuleType:

@@ -158,8 +158,8 @@ def test_without_scikit_learn_the_extra_is_named(
     [
         (("--split", "validation"), ("no split 'validation'", "train (3)", "val (3)", "or all")),
         (("--split", "test"), ("no photo in test", "it has train (3), val (3)")),
-        (("--target-precision", "1.5"), ("precision is 1.5", "between 0 and 1")),
-        (("--target-precision", "nan"), ("precision is nan",)),
+        (("--target-precision", "1.5"), ("target precision is 1.5", "between 0 and 1")),
+        (("--target-precision", "nan"), ("target precision is nan",)),
         (("--engine", "abacus"), ("no engine named 'abacus'",)),
         (("--data", "gone"), ("gone",)),
     ],

@@ -69,5 +69,7 @@ def claim(target: Path, photo: Photo, folder: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
+    if not path.is_file():  # a pipe would be waited for
+        return False
     with path.open("rb") as file:
         return MARK in file.read(1024)

@@ -79,7 +79,7 @@ def predict(
     garbage predict photos/ --csv answers.csv --annotate drawn/
     """
     from garbage_cli.console.terminal import say
-    from garbage_cli.predictor import MANY, Predictor
+    from garbage_cli.predictor import UNCOUNTED, Predictor
 
     asked = _ask(photos, listed, csv=csv, resume=resume, annotate=annotate, json=json)
     predictor = Predictor.load(
@@ -89,7 +89,7 @@ def predict(
         options=options(set_),
         top_k=top_k,
         threshold=threshold,
-        photos=MANY if asked.total is None else asked.total,
+        photos=UNCOUNTED if asked.total is None else asked.total,
         tell=say,
     )
     if verbose:

@@ -12,7 +12,8 @@ Engine = Annotated[str, typer.Option("--engine", help="auto (the fastest here), 
 Precision = Annotated[
     str,
     typer.Option(
-        "--precision", help="Numbers to compute in: auto, f32, bf16 or int8. auto never loses over 0.5 points."
+        "--precision",
+        help="Numbers to compute in: auto, f32, bf16 or int8. auto loses no more than 0.5 points of top-1.",
     ),
 ]
 Set = Annotated[
@@ -36,11 +37,13 @@ def options(settings: list[str] | None) -> "Options":
     kinds = {each.name: type(each.default) for each in fields(Options)}
     given: dict[str, Any] = {}
     for text in settings or []:
+        if "=" not in text:
+            raise ConfigError(f"--set {text}: write it as KEY=VALUE, for example cpu_num_threads=1")
         key, value = parse_override(text)
         if key not in kinds:
             raise ConfigError(f"--set {text}: no engine has a setting {key}; use one of {', '.join(kinds)}")
         if type(value) is not kinds[key] or (isinstance(value, int) and value < 0):
-            wanted = "true or false" if kinds[key] is bool else "a whole number"
+            wanted = "true or false" if kinds[key] is bool else "a whole number, 0 or more"
             raise ConfigError(f"--set {text}: {key} is {wanted}")
         given[key] = value
     return Options(**given)

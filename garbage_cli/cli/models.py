@@ -165,9 +165,9 @@ def _dataset(data: Path | None, recipe: "Recipe") -> "Dataset":
 def _stop_on_signal() -> Iterator[Callable[[], bool]]:
     """Give a question that Ctrl-C or SIGTERM answers with yes; a second Ctrl-C stops at once."""
     from garbage_cli.console.terminal import say
-    from garbage_cli.vendor import leave_signals_alone
+    from garbage_cli.vendor import paddle
 
-    leave_signals_alone()
+    paddle("training")  # before our own handlers: it has some
     asked = threading.Event()
 
     def on_signal(number: int, frame: object) -> None:
@@ -225,12 +225,12 @@ def export(
     garbage export --check inference
     """
     from garbage_cli import exporter as room
-    from garbage_cli.bundle import Checkpoint, ModelBundle, latest_run
+    from garbage_cli.bundle import Checkpoint, latest_run
     from garbage_cli.console import exporting as view
 
-    _check_export(format_, program)
+    _check_export(format_, program, target_precision)
     if check is not None:
-        if not view.show_check(room.check(ModelBundle.load(check)), check, json=json):
+        if not view.show_check(room.check(check), check, json=json):
             raise typer.Exit(1)
         return
     source = Checkpoint.load(checkpoint or latest_run(OUTPUT))
@@ -245,7 +245,9 @@ def export(
     view.show(done, json=json)
 
 
-def _check_export(format_: str, program: str) -> None:
+def _check_export(format_: str, program: str, target_precision: float) -> None:
+    if not 0 < target_precision < 1:
+        raise typer.BadParameter(f"{target_precision:g} is no share between 0 and 1", param_hint="--target-precision")
     if format_ not in ("bundle", "hub"):
         raise typer.BadParameter(f"no format {format_}; use bundle or hub", param_hint="--format")
     if program not in ("json", "pdmodel"):

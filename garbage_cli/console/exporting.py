@@ -54,11 +54,11 @@ def show(exported: Exported, *, json: bool) -> None:
 
 
 def _precisions(exported: Exported) -> Table:
-    table = Table("numbers", "top-1", "right bin", "same as f32", "used by itself")
+    table = Table("numbers", "top-1", "right bin", "as f32", "answered", "right", "by itself")
     for each in exported.precisions:
         quality = each.quality
-        shares = (_share(value) for value in (quality.top1, quality.bin_accuracy, quality.agreement))
-        table.add_row(each.precision, *shares, "yes" if quality.ships else "no: loses too much")
+        figures = (quality.top1, quality.bin_accuracy, quality.agreement, quality.answered, quality.right_of_answered)
+        table.add_row(each.precision, *map(_share, figures), "yes" if quality.ships else "no")
     return table
 
 

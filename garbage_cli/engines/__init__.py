@@ -79,7 +79,7 @@ _ONNX = ((ONNX_FILE,),)
 KINDS = {
     "openvino": Kind("openvino", None, {"f32": _ONNX, "bf16": _ONNX, "int8": ((INT8_MODEL[0],), (INT8_MODEL[1],))}),
     "onnxruntime": Kind("onnxruntime", "train", {"f32": _ONNX}),
-    "paddle": Kind("paddle", "train", {"f32": _PROGRAM, "bf16": _PROGRAM}),
+    "paddle": Kind("paddle", "train", {"f32": _PROGRAM}),
 }
 NAMES = tuple(KINDS)
 PRECISIONS = ("f32", "bf16", "int8")
@@ -97,9 +97,15 @@ def holds_files(choice: Choice, bundle: ModelBundle) -> bool:
 
 
 def open_engine(
-    choice: Choice, bundle: ModelBundle, *, parallel: bool = False, threads: int = 0, options: Options | None = None
+    choice: Choice,
+    bundle: ModelBundle,
+    *,
+    parallel: bool = False,
+    threads: int = 0,
+    options: Options | None = None,
+    kept: bool = True,
 ) -> Engine:
-    """Load the bundle's network into an engine.
+    """Load the bundle's network into an engine, by its compiled form if that is `kept`.
 
     `parallel` means one core per caller, for many photos; else all cores work at one photo. `threads` 0 means all
     cores. Raises BundleError if a file was altered or the engine can't load the network.
@@ -107,29 +113,27 @@ def open_engine(
     options = options or Options()
     threads = threads or options.cpu_num_threads or available_cores()
     try:
-        return _open(choice, bundle, parallel, threads, options)
+        engine = _open(choice, bundle, parallel, threads, options, kept)
+        classes = engine.infer(np.zeros((1, *bundle.input_shape), np.float32)).shape[1:]
     except GarbageError:  # an altered file, a package that is not there
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise BundleError(f"{choice} can't load the network of {bundle.root}: {reason}") from error
+    if classes != (len(bundle.labels),):
+        raise BundleError(f"{bundle.root} has {len(bundle.labels)} labels for a network that gives {classes} numbers")
+    return engine
 
 
-def _open(choice: Choice, bundle: ModelBundle, parallel: bool, threads: int, options: Options) -> Engine:
+def _open(choice: Choice, bundle: ModelBundle, parallel: bool, threads: int, options: Options, kept: bool) -> Engine:
     callers = threads if parallel else 1
     if choice.engine == "openvino":
         from garbage_cli.engines.openvino import OpenVinoEngine
 
-        name = INT8_MODEL[0] if choice.precision == "int8" else ONNX_FILE
-        if choice.precision == "int8":
-            bundle.file(INT8_MODEL[1])  # read along with the other
-        return OpenVinoEngine(
-            bundle.file(name),
-            precision=choice.precision,
-            callers=callers,
-            threads=threads,
-            compiled=str(bundle.files[name]["sha256"]),
-        )
+        names = INT8_MODEL if choice.precision == "int8" else (ONNX_FILE,)
+        model, *_ = [bundle.file(name) for name in names]
+        content = " ".join(str(bundle.files[name]["sha256"]) for name in names) if kept else None
+        return OpenVinoEngine(model, precision=choice.precision, callers=callers, threads=threads, content=content)
     if choice.engine == "onnxruntime":
         from garbage_cli.engines.onnxruntime import OnnxRuntimeEngine
 
@@ -141,7 +145,6 @@ def _open(choice: Choice, bundle: ModelBundle, parallel: bool, threads: int, opt
         bundle.file(program),
         bundle.file(PADDLE_WEIGHTS),
         input_shape=bundle.input_shape,
-        precision=choice.precision,
         callers=callers,
         threads=threads,
         options=options,

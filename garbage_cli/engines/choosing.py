@@ -6,6 +6,8 @@ Knows what was asked, what the bundle has proved, what this machine can do and h
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from garbage_cli.bundle import ModelBundle
 from garbage_cli.engines import (
     KINDS,
@@ -19,7 +21,7 @@ from garbage_cli.engines import (
     open_engine,
 )
 from garbage_cli.engines.machine import has_int8_products, processor
-from garbage_cli.engines.speeds import Speed, measure, recall, recorded
+from garbage_cli.engines.speeds import Speed, deviation, measure, probes, recall, recorded
 from garbage_cli.errors import BundleError, ConfigError, MissingExtraError
 
 WORTH_TIMING = 2000
@@ -75,7 +77,9 @@ def choose(
             raise _no_network(Choice("any engine" if engine == "auto" else engine, wish.precision), bundle)
         able = wanted
     else:
-        able = [each for each in able if _trusted(each, bundle) and _machine_can(each)] or able[:1]
+        able = [each for each in able if _trusted(each, bundle) and _machine_can(each)]
+        if not able:
+            raise BundleError(f"{bundle.root} holds nothing that proved good enough; export the model again")
     return _ordered(able, bundle, photos, timed, tell)
 
 
@@ -96,6 +100,7 @@ def open_best(
     for number, choice in enumerate((*chosen.choices, *rest)):
         try:
             engine = open_engine(choice, bundle, parallel=parallel, threads=threads, options=wish.options)
+            _prove(engine, choice, bundle)
         except (BundleError, MissingExtraError) as error:
             for name in bundle.files:  # an altered file is an error, not a reason to try another engine
                 bundle.file(name)
@@ -105,6 +110,16 @@ def open_best(
             tell(f"{problems[0]}; {choice} is used in its place")
         return engine, choice, chosen.why if number == 0 else f"{choice}: {problems[0]}"
     raise BundleError("; ".join(problems))
+
+
+def _prove(engine: Engine, choice: Choice, bundle: ModelBundle) -> None:
+    """Raise BundleError if a narrower precision answers otherwise here than where it was measured."""
+    expected = (bundle.facts.get("probes") or {}).get(choice.precision)
+    if choice.precision == "f32" or choice.engine != "openvino" or expected is None:
+        return
+    scores = np.concatenate([engine.infer(each[None]) for each in probes(bundle.input_shape)])
+    if not deviation(scores, expected) <= DEVIATION:
+        raise BundleError(f"{choice} answers otherwise on this processor ({processor()}) than where it was exported")
 
 
 def candidates(bundle: ModelBundle) -> tuple[Choice, ...]:
@@ -134,7 +149,8 @@ def _no_network(choice: Choice, bundle: ModelBundle) -> BundleError:
     if choice.precision != "f32" and lost is not None:
         return BundleError(f"{bundle.root} has no {choice.precision} network: {lost.why}; use --precision auto")
     if choice.precision != "f32":
-        return BundleError(f"{bundle.root} has no {choice.precision} network; export the model again, with its photos")
+        remedy = "export the model with --quantize, where its photos are, or use --precision auto"
+        return BundleError(f"{bundle.root} has no {choice.precision} network; {remedy}")
     return BundleError(f"{bundle.root} holds no network for {choice.engine}; export the model again")
 
 
@@ -174,7 +190,10 @@ def _spare(bundle: ModelBundle, engine: str) -> list[Choice]:
 def _trusted(choice: Choice, bundle: ModelBundle) -> bool:
     """Whether the export found this precision good enough; f32 is what it compared with."""
     proved = bundle.precisions.get(choice.precision)
-    return choice.precision == "f32" or (proved is not None and proved.ships and choice.engine == "openvino")
+    if choice.precision == "f32":
+        return True
+    probed = choice.precision in (bundle.facts.get("probes") or {})
+    return choice.engine == "openvino" and proved is not None and proved.ships and probed
 
 
 def _machine_can(choice: Choice) -> bool:
@@ -190,27 +209,43 @@ def _machine_can(choice: Choice) -> bool:
 def _ordered(able: Sequence[Choice], bundle: ModelBundle, photos: int | None, timed: bool, tell: Tell) -> Chosen:
     """The fastest first, by what is known of this machine, or can be found out if that may be `timed` now."""
     if len(able) == 1:
-        return Chosen(tuple(able), f"{able[0]}: nothing else comes into question")
+        return Chosen(tuple(able), f"{able[0]}: it is the only one that is asked for, or there")
     known = recall(bundle)
     quick = [each for each in able if each.engine != "paddle"] or list(able)  # Paddle takes seconds to load
     if not all(any(speed.choice == each for speed in known) for each in quick):
         if not timed or all(each.precision == "f32" for each in quick):  # in f32 there is little to gain
             return _guessed(able, bundle, photos)
         known = measure(bundle, quick, tell=tell)
-    return _fastest(able, known, photos)
+    return _fastest(able, known, bundle, photos)
 
 
-def _fastest(able: Sequence[Choice], known: Sequence[Speed], photos: int | None) -> Chosen:
-    usable = [each for each in known if each.choice in able and (each.deviation or 0) <= DEVIATION]
-    ranked = sorted((each for each in usable if not each.failed), key=lambda speed: speed.seconds(photos))
-    off = [each for each in known if each.choice in able and each not in usable]
+def _fastest(able: Sequence[Choice], known: Sequence[Speed], bundle: ModelBundle, photos: int | None) -> Chosen:
+    here = [each for each in known if each.choice in able and not each.failed]
+    ranked = _ranked([each for each in here if _answers_the_same(each)], photos)
+    off = [each.choice for each in here if not _answers_the_same(each)]
+    failed = [each.choice for each in known if each.failed]
     if not ranked:
-        left_over = [each for each in able if each not in {speed.choice for speed in off}] or list(able)
-        return Chosen(tuple(left_over), f"{left_over[0]}: nothing is known of the others")
+        return _guessed([each for each in able if each not in (*off, *failed)], bundle, photos)
     said = ", ".join(f"{each.choice} {_figure(each, photos)}" for each in ranked)
-    left = f"; {', '.join(str(each.choice) for each in off)} answers otherwise on this processor" if off else ""
+    left = f"; {', '.join(map(str, off))} answers otherwise on this processor" if off else ""
     rest = [each for each in able if each not in {speed.choice for speed in known}]
     return Chosen((*(each.choice for each in ranked), *rest), f"{ranked[0].choice} is the fastest here: {said}{left}")
+
+
+def _ranked(speeds: Sequence[Speed], photos: int | None) -> list[Speed]:
+    """The precision that is the fastest in the long run first: a photo gets the same answer alone and among many.
+
+    In it, and after it, what is done first with so many photos.
+    """
+    if not speeds:
+        return []
+    precision = min(speeds, key=lambda each: each.bulk_ms).choice.precision
+    return sorted(speeds, key=lambda each: (each.choice.precision != precision, each.seconds(photos)))
+
+
+def _answers_the_same(speed: Speed) -> bool:
+    """Whether a precision gives here what it gave at the export; f32 needs no proof."""
+    return speed.choice.precision == "f32" or (speed.deviation is not None and speed.deviation <= DEVIATION)
 
 
 def _figure(speed: Speed, photos: int | None) -> str:
@@ -222,9 +257,10 @@ def _figure(speed: Speed, photos: int | None) -> str:
 
 def _guessed(able: Sequence[Choice], bundle: ModelBundle, photos: int | None) -> Chosen:
     """By what the export measured on another machine; else the narrower the numbers, the sooner."""
+    able = able or [each for each in _candidates(bundle, Wish()) if each.precision == "f32"]
     if elsewhere := [each for each in recorded(bundle) if each.choice in able and not each.failed]:
-        ranked = [each.choice for each in sorted(elsewhere, key=lambda speed: speed.seconds(photos))]
+        ranked = [each.choice for each in _ranked(elsewhere, photos)]
         rest = [each for each in able if each not in ranked]
         return Chosen((*ranked, *rest), f"{ranked[0]} was the fastest where the model was exported")
     narrow = sorted(able, key=lambda each: (NAMES.index(each.engine), -PRECISIONS.index(each.precision)))
-    return Chosen(tuple(narrow), f"{narrow[0]}: nothing was timed on this machine yet")
+    return Chosen(tuple(narrow), f"{narrow[0]}: nothing was timed on this machine")

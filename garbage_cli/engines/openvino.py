@@ -1,46 +1,40 @@
 """OpenVINO on the CPU."""
 
 import contextlib
-import shutil
+import io
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from garbage_cli.engines import Batch
+from garbage_cli.engines import Batch, compiled
+from garbage_cli.engines.machine import fingerprint
 from garbage_cli.vendor import openvino
-
-COMPILED = "compiled"
-"""The folder in the user's cache where compiled networks are kept: the second start is several times as fast."""
-KEPT = 8
-"""Networks whose compiled form is kept; those not used for the longest time go."""
 
 
 class OpenVinoEngine:
     """A compiled network with a request for each calling thread."""
 
     def __init__(
-        self, model: Path, *, precision: str = "f32", callers: int, threads: int, compiled: str | None = None
+        self, model: Path, *, precision: str = "f32", callers: int, threads: int, content: str | None = None
     ) -> None:
         """`callers` 1: all threads work at one input; more: that many inputs side by side, a thread or so each.
 
-        `compiled` is a name for the network's content; under it the compiled form is kept from one start to the next.
+        `content` names what is in the network's files; under it the compiled form is kept from one start to the next.
         """
         ov = openvino()
-        properties, hint = ov.properties, ov.properties.hint
-        mode = hint.PerformanceMode.LATENCY if callers == 1 else hint.PerformanceMode.THROUGHPUT
-        settings: dict[Any, Any] = {
-            hint.performance_mode: mode,
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY" if callers == 1 else "THROUGHPUT",
             # the default on CPUs with bf16 is bf16, off by up to 1e-2; an int8 network keeps its other layers in f32
-            hint.inference_precision: ov.Type.bf16 if precision == "bf16" else ov.Type.f32,
-            properties.inference_num_threads: threads,
-            properties.num_streams: callers,
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": callers,
         }
-        self.callers = callers
-        self._model = _compiled(ov.Core(), model, settings, properties.cache_dir, compiled)
         if precision == "bf16" and not has_bf16():
             raise RuntimeError("this processor has no bf16")
+        self.callers = callers
+        self._model = _compiled(ov, model, settings, content)
         self._own = threading.local()
         # the first inference of a process sets up OpenVINO's types in Python, which two threads at once do for ever
         self.infer(np.zeros(_shape(self._model), np.float32))
@@ -62,31 +56,14 @@ def has_bf16() -> bool:
     return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _compiled(core: Any, model: Path, settings: dict[Any, Any], cache_dir: Any, name: str | None) -> Any:
-    """Compile a network, or take its compiled form from the cache; a cache that can't be used is done without."""
-    folder = _folder(name) if name else None
-    if folder is not None:
-        with contextlib.suppress(RuntimeError, OSError):
-            return core.compile_model(str(model), "CPU", {**settings, cache_dir: str(folder)})
-        shutil.rmtree(folder, ignore_errors=True)  # it may be what was wrong
-    return core.compile_model(str(model), "CPU", settings)
-
-
-def _folder(name: str) -> Path | None:
-    """The folder for a network's compiled forms, marked as used; None if there can't be one."""
-    from platformdirs import user_cache_path
-
-    root = user_cache_path("garbage", appauthor=False) / COMPILED
-    try:
-        folder = root / name[:16]
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.touch()
-        others = sorted(root.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
-        for old in others[KEPT:]:
-            shutil.rmtree(old, ignore_errors=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-        return folder
-    except OSError:
-        return None
+def _compiled(ov: Any, model: Path, settings: dict[str, Any], content: str | None) -> Any:
+    """Compile a network, or take its compiled form from the cache; one that can't be used is done without."""
+    name = f"{content} {ov.__version__} {fingerprint()} {sorted((key, str(each)) for key, each in settings.items())}"
+    if content and (kept := compiled.find(name)):
+        with contextlib.suppress(RuntimeError):
+            return ov.Core().import_model(io.BytesIO(kept), "CPU", settings)
+    made = ov.Core().compile_model(str(model), "CPU", settings)
+    if content:
+        with contextlib.suppress(RuntimeError):  # not every network can be exported
+            compiled.keep(name, made.export_model().getvalue())
+    return made

@@ -25,26 +25,23 @@ class PaddleEngine:
         input_shape: tuple[int, int, int],
         callers: int,
         threads: int,
-        precision: str = "f32",
         options: Options | None = None,
     ) -> None:
         options = options or Options()
-        _check(program, options, precision)
+        _check(program, options)
         self.callers = callers
         nothing = np.zeros((1, *input_shape), np.float32)
         share = max(1, threads // callers)
         try:
-            self._open(program, weights, options, precision, threads=share, onednn=options.enable_mkldnn)
+            self._open(program, weights, options, threads=share, onednn=options.enable_mkldnn)
             self.infer(nothing)
         except RuntimeError:  # oneDNN lacks some shapes, such as a padded average pool over an odd side
             if options.use_gpu or not options.enable_mkldnn:
                 raise
-            self._open(program, weights, options, "f32", threads=share, onednn=False)
+            self._open(program, weights, options, threads=share, onednn=False)
             self.infer(nothing)
 
-    def _open(
-        self, program: Path, weights: Path, options: Options, precision: str, *, threads: int, onednn: bool
-    ) -> None:
+    def _open(self, program: Path, weights: Path, options: Options, *, threads: int, onednn: bool) -> None:
         inference = paddle_inference("--engine paddle")
         config = inference.Config(str(program), str(weights))
         if options.use_gpu:
@@ -55,8 +52,6 @@ class PaddleEngine:
             config.disable_gpu()
             if onednn:
                 config.enable_mkldnn()
-                if precision == "bf16":
-                    config.enable_mkldnn_bfloat16()
             else:
                 config.disable_mkldnn()
         config.set_cpu_math_library_num_threads(threads)
@@ -85,7 +80,7 @@ def _run(predictor: Any, inputs: Batch) -> Batch:
     return np.asarray(answered.copy_to_cpu(), np.float32)
 
 
-def _check(program: Path, options: Options, precision: str) -> None:
+def _check(program: Path, options: Options) -> None:
     """Refuse what would end the process rather than raise an error."""
     module = paddle("--engine paddle")
     major = int(str(module.__version__).partition(".")[0] or 0)
@@ -98,7 +93,3 @@ def _check(program: Path, options: Options, precision: str) -> None:
         raise RuntimeError("use_gpu: this Paddle sees no GPU; install paddlepaddle-gpu where there is one")
     if options.use_tensorrt and not options.use_gpu:
         raise RuntimeError("use_tensorrt works on a GPU only; set use_gpu=true too")
-    if precision == "bf16" and options.use_gpu:
-        raise RuntimeError("bf16 is for Paddle on a CPU; use --precision f32 on a GPU")
-    if precision == "bf16" and not module.base.core.supports_bfloat16():
-        raise RuntimeError("this processor has no bf16")

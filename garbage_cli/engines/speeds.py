@@ -3,8 +3,9 @@
 Knows processes, clocks and the cache. Does not know which engine is then taken.
 """
 
-import hashlib
 import json
+import math
+import os
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from garbage_cli.bundle import ModelBundle
-from garbage_cli.engines import Choice, open_engine
+from garbage_cli.engines import KINDS, Choice, open_engine
 from garbage_cli.engines.machine import fingerprint, processor
 from garbage_cli.errors import GarbageError
 from garbage_cli.parallel import ordered_map
@@ -27,7 +28,11 @@ SECONDS = 0.4
 """How long each engine is kept busy for each figure."""
 ROUNDS = 3
 TIME_OUT = 120
+FAILURE_HOLDS = 24 * 3600
+"""Seconds after which an engine that failed is tried again."""
 PROBES = 4
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What reading figures that are none can raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,12 @@ def deviation(scores: "np.ndarray[Any, Any]", expected: Sequence[Sequence[float]
 def recall(bundle: ModelBundle) -> tuple[Speed, ...]:
     """Return what was measured of this bundle on this machine, here or at its export; () if nothing was."""
     here = fingerprint()
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        return tuple(_read(json.loads(_file(bundle, here).read_text(encoding="utf-8"))["measured"]))
+    with suppress(*DAMAGE):
+        path = _file(bundle, here)
+        fresh = time.time() - path.stat().st_mtime < FAILURE_HOLDS
+        found = _read(json.loads(path.read_text(encoding="utf-8"))["measured"])
+        if known := tuple(each for each in found if fresh or not each.failed):
+            return known
     return recorded(bundle) if (bundle.facts.get("speeds") or {}).get("fingerprint") == here else ()
 
 
@@ -82,7 +91,7 @@ def recorded(bundle: ModelBundle) -> tuple[Speed, ...]:
     """Return what the export measured, on whatever machine that was."""
     try:
         return tuple(_read((bundle.facts.get("speeds") or {}).get("measured", ())))
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except DAMAGE:
         return ()
 
 
@@ -114,22 +123,19 @@ def _figures(speed: Speed) -> dict[str, Any]:
 
 def _read(rows: Sequence[Mapping[str, Any]]) -> Iterator[Speed]:
     for row in rows:
-        yield Speed(
-            Choice(str(row["engine"]), str(row["precision"])),
-            float(row["ready_s"]),
-            float(row["single_ms"]),
-            float(row["bulk_ms"]),
-            None if row["deviation"] is None else float(row["deviation"]),
-            None if row["failed"] is None else str(row["failed"]),
-        )
+        choice = Choice(str(row["engine"]), str(row["precision"]))
+        ready, single, bulk = (float(row[key]) for key in ("ready_s", "single_ms", "bulk_ms"))
+        off = None if row["deviation"] is None else float(row["deviation"])
+        failed = None if row["failed"] is None else str(row["failed"])
+        possible = all(math.isfinite(each) and each >= 0 for each in (ready, single, bulk, off or 0.0))
+        if possible and choice.engine in KINDS and choice.precision in KINDS[choice.engine].files:
+            yield Speed(choice, ready, single, bulk, off, failed)
 
 
 def _file(bundle: ModelBundle, machine: str) -> Path:
     from platformdirs import user_cache_path
 
-    content = "".join(str(facts.get("sha256")) for _, facts in sorted(bundle.files.items()))
-    name = f"{hashlib.sha256(content.encode()).hexdigest()[:16]}-{machine}.json"
-    return user_cache_path("garbage", appauthor=False) / "speeds" / name
+    return user_cache_path("garbage", appauthor=False) / "speeds" / f"{bundle.digest[:16]}-{machine}.json"
 
 
 def _measured_apart(bundle: ModelBundle, choice: Choice) -> Speed:
@@ -138,17 +144,31 @@ def _measured_apart(bundle: ModelBundle, choice: Choice) -> Speed:
     nothing = Speed(choice, 0.0, 0.0, 0.0, None)
     try:
         if choice.engine == "openvino":
-            subprocess.run([*command, "open"], capture_output=True, timeout=TIME_OUT, check=False)
-        command.append(repr(time.time()))
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_OUT, check=False)
+            _run([*command, "open"])
+        done = _run([*command, repr(time.time())])
         if done.returncode:
             last = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
             return _failed(nothing, last[:300])
         return next(_read([{**json.loads(done.stdout.strip().splitlines()[-1]), **asdict(choice)}]))
     except subprocess.TimeoutExpired:
         return _failed(nothing, f"not done within {TIME_OUT} seconds")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (*DAMAGE, StopIteration) as error:
         return _failed(nothing, str(error))
+
+
+def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    """Run a program of ours, which takes no module from the folder that happens to be the current one."""
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(each for each in (root, os.environ.get("PYTHONPATH")) if each)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=TIME_OUT,
+        check=False,
+        cwd=root,
+        env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": path},
+    )
 
 
 def _failed(speed: Speed, why: str) -> Speed:

@@ -70,7 +70,13 @@ def evaluate(
     """
     figures.require_libraries()
     if precision is not None and not 0 < precision < 1:
-        raise ConfigError(f"precision is {precision:g}; name a share between 0 and 1, such as {figures.PRECISION:g}")
+        raise ConfigError(
+            f"target precision is {precision:g}; name a share between 0 and 1, such as {figures.PRECISION:g}"
+        )
+    if not isinstance(model, ModelBundle) and wish.precision not in ("auto", "f32"):
+        raise ConfigError(
+            f"a run is evaluated in f32; for {wish.precision}, export it and evaluate the inference folder"
+        )
     samples = _samples(dataset, split)
     with tempfile.TemporaryDirectory(prefix="garbage-", ignore_cleanup_errors=True) as folder:
         bundle = model if isinstance(model, ModelBundle) else (yield from _exported(model, Path(folder)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from garbage_cli.bundle import ModelBundle
 from garbage_cli.engines import KINDS, Choice, holds_files, is_installed, open_engine
 from garbage_cli.engines.choosing import DEVIATION
 from garbage_cli.engines.speeds import deviation, probes
+from garbage_cli.errors import BundleError
 
 AGREEMENT = 1e-3
 """Largest difference of a probability between engines in f32, on inputs that no photo gives."""
@@ -26,14 +28,28 @@ class Checked:
     detail: str
 
 
-def check(bundle: ModelBundle) -> Iterator[Checked]:
-    """Check the content of every file, then run the network in every engine that is installed here.
+def check(root: Path) -> Iterator[Checked]:
+    """Check the content of every file; if all are what was exported, run the network in every engine installed here."""
+    try:
+        bundle = ModelBundle.load(root)
+    except BundleError as error:
+        yield Checked(str(root), False, str(error))
+        return
+    files = [_file(bundle, name) for name in bundle.files]
+    yield from files
+    if all(each.good for each in files):
+        yield from _engines(bundle)
 
-    Raises BundleError, which names it, for a file that is not what was exported.
-    """
-    for name in bundle.files:
-        path = bundle.file(name)
-        yield Checked(name, True, f"{path.stat().st_size:,} bytes, SHA-256 as exported")
+
+def _file(bundle: ModelBundle, name: str) -> Checked:
+    try:
+        size = bundle.file(name).stat().st_size
+    except (BundleError, OSError) as error:
+        return Checked(name, False, str(error))
+    return Checked(name, True, f"{size:,} bytes, SHA-256 as exported")
+
+
+def _engines(bundle: ModelBundle) -> Iterator[Checked]:
     inputs = probes(bundle.input_shape)
     recorded = bundle.facts.get("probes") or {}
     first = None
@@ -44,7 +60,7 @@ def check(bundle: ModelBundle) -> Iterator[Checked]:
             yield Checked(str(choice), True, "not installed here")
             continue
         try:
-            engine = open_engine(choice, bundle)
+            engine = open_engine(choice, bundle, kept=False)
             scores = np.concatenate([engine.infer(each[None]) for each in inputs])
         except Exception as error:  # noqa: BLE001 - engines have errors of their own, of no common kind
             proven = choice.engine in (bundle.facts.get("parity") or KINDS)

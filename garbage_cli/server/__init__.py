@@ -80,7 +80,7 @@ def _decided(
     chosen = choose(options.wish, bundle, photos=None, timed=True, tell=tell)
     if explain:
         explain(chosen.why)
-    return replace(options, engine=chosen.choices[0].engine, precision=chosen.choices[0].precision)
+    return replace(options, decided=chosen.choices[0], decided_for=bundle.digest)
 
 
 def _check(options: ServeOptions) -> "ModelBundle":

@@ -34,11 +34,13 @@ def create_app(options: ServeOptions, *, threads: int = 0, on_ready: Callable[[]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        bundle = ModelBundle.load(options.model)
+        wish = options.wish_for(bundle)
         predictor = Predictor(
-            ModelBundle.load(options.model),
-            engine=options.engine,
-            precision=options.precision,
-            options=options.options,
+            bundle,
+            engine=wish.engine,
+            precision=wish.precision,
+            options=wish.options,
             top_k=options.top_k,
             threshold=options.threshold,
             threads=threads,

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from garbage_cli.engines import Options
+from garbage_cli.bundle import ModelBundle
+from garbage_cli.engines import Choice, Options
 from garbage_cli.engines.choosing import Wish
 
 
@@ -32,6 +33,16 @@ class ServeOptions:
     """How long a request's body may take to come."""
     drain_seconds: int = 30
     """How long a stopping worker may take to finish what it has accepted."""
+
+    decided: Choice | None = None
+    """The engine that all workers take, for the model of this digest; another model is chosen for anew."""
+    decided_for: str = ""
+
+    def wish_for(self, bundle: ModelBundle) -> Wish:
+        """Which engine a worker takes for a model."""
+        if self.decided is None or bundle.digest != self.decided_for:
+            return self.wish
+        return Wish(self.decided.engine, self.decided.precision, self.options)
 
     @property
     def wish(self) -> Wish:
