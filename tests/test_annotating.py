@@ -1,5 +1,6 @@
 import io
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
@@ -254,3 +255,25 @@ def test_a_picture_is_upright_and_says_nothing_of_where_the_photo_was_taken(tmp_
     image = opened((tmp_path / "out" / "a.jpg").read_bytes())
     assert image.width == 600
     assert not image.getexif()
+
+
+def test_a_pipe_of_the_pictures_name_is_an_error_and_is_not_waited_for(tmp_path: Path) -> None:
+    photo = Photo("a.jpg", save_photo(tmp_path / "a.jpg", COLOURS["red"]))
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / "a.jpg")
+    told: list[str] = []
+
+    def draw() -> None:
+        try:
+            drawn([photo], tmp_path / "out")
+        except ConfigError as error:
+            told.append(str(error))
+
+    drawing = threading.Thread(target=draw, daemon=True)
+    drawing.start()
+    drawing.join(timeout=20)
+    assert not drawing.is_alive()
+    assert told == [
+        f"{tmp_path / 'out' / 'a.jpg'} is there and no picture of ours; name another folder for the pictures"
+    ]
+    assert (tmp_path / "out" / "a.jpg").is_fifo()

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -380,3 +381,23 @@ def test_replies_do_not_wait_for_an_ack(colour_bundle: Path) -> None:
 
     with _bind(ServeOptions(colour_bundle, port=0)) as listener:
         assert listener.proto == socket.IPPROTO_TCP
+
+
+def test_the_engine_that_was_decided_counts_for_the_model_it_was_decided_for(
+    colour_bundle: Path, tmp_path: Path
+) -> None:
+    from garbage_cli.bundle import ModelBundle
+    from garbage_cli.engines import Choice, Options
+    from garbage_cli.engines.choosing import Wish
+    from garbage_cli.server import ServeOptions
+
+    bundle = ModelBundle.load(colour_bundle)
+    settings = Options(cpu_num_threads=2)
+    asked = ServeOptions(colour_bundle, precision="f32", options=settings)
+    assert asked.wish_for(bundle) == asked.wish == Wish("auto", "f32", settings)
+    decided = replace(asked, decided=Choice("onnxruntime", "f32"), decided_for=bundle.digest)
+    assert decided.wish_for(bundle) == Wish("onnxruntime", "f32", settings)
+    copy = Path(shutil.copytree(colour_bundle, tmp_path / "copy"))
+    assert decided.wish_for(ModelBundle.load(copy)) == Wish("onnxruntime", "f32", settings)  # the same content
+    other = ModelBundle.load(make_colour_bundle(tmp_path / "other", crop=33))
+    assert decided.wish_for(other) == asked.wish
