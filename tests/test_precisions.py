@@ -1,5 +1,6 @@
 """What narrower numbers cost, when they ship, and whether a bundle still answers what it answered at its export."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -23,7 +24,15 @@ from garbage_cli.engines.openvino import has_bf16
 from garbage_cli.engines.speeds import deviation, probes
 from garbage_cli.errors import BundleError
 from garbage_cli.exporter import Checked, Compared, Exported, Step, check, precisions
-from garbage_cli.exporter.precisions import ALLOWED_DROP, Reference, calibration_inputs
+from garbage_cli.exporter.precisions import (
+    ALLOWED_BIN_DROP,
+    ALLOWED_DROP,
+    LEAST_AGREEMENT,
+    LEAST_PHOTOS,
+    Reference,
+    calibration_inputs,
+    of_reference,
+)
 from garbage_cli.quantization import quantise
 from garbage_cli.reports import Finished
 
@@ -46,8 +55,10 @@ def exported(checkpoint: Checkpoint, out: Path) -> tuple[Reports, ModelBundle]:
 
 @pytest.fixture(scope="session")
 def narrow(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> tuple[Reports, ModelBundle]:
-    """What an export with narrower numbers says and makes."""
-    return exported(checkpoint, tmp_path_factory.mktemp("narrow") / "inference")
+    """What an export with narrower numbers says and makes, where a few photos are enough to judge by."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(precisions, "LEAST_PHOTOS", 1)
+        return exported(checkpoint, tmp_path_factory.mktemp("narrow") / "inference")
 
 
 @pytest.fixture
@@ -79,11 +90,14 @@ def test_the_manifest_has_each_precisions_figures_and_answers(narrow: tuple[Repo
     found = bundle.precisions
     assert list(found) == PRECISIONS
     assert found["f32"].ships
+    before = found["f32"].bin_accuracy or 0
     for quality in found.values():
         assert quality.photos == 16
         assert 0 <= (quality.top1 or 0) <= 1
         assert quality.drop == pytest.approx((found["f32"].top1 or 0) - (quality.top1 or 0))
-        assert quality.ships == (quality.drop <= ALLOWED_DROP + 1e-9)
+        good = (quality.agreement or 0) >= LEAST_AGREEMENT and before - (quality.bin_accuracy or 0) <= ALLOWED_BIN_DROP
+        assert quality.ships == ((quality.drop or 0) <= ALLOWED_DROP + 1e-9 and good)
+        assert (quality.answered, quality.right_of_answered) == (None, None)  # no threshold was measured
         assert f"top-1 {100 * (quality.top1 or 0):.1f} %" in quality.why
         assert 0 <= (quality.agreement or 0) <= 1
         assert (quality.bin_accuracy or 0) >= (quality.top1 or 0)
@@ -237,33 +251,98 @@ def test_a_bad_photo_is_left_out_of_the_calibration(
     assert len(calibration_inputs(broken, narrow[1])) == len(drawn.train) - 1
 
 
+KINDS = 8
+
+
+def answering(true: np.ndarray, **wrong: int) -> np.ndarray:
+    """Sure and right scores; of the first photos some are wrong by so many kinds: by1=5 of five by one."""
+    scores = np.eye(KINDS, dtype=np.float32)[true]
+    for name, count in wrong.items():
+        scores[:count] = np.roll(scores[:count], int(name.removeprefix("by")), axis=1)
+    return scores
+
+
+def judge(monkeypatch: pytest.MonkeyPatch, base: Reference, scores: np.ndarray, *rest: Any) -> Quality:
+    """What is said of these scores, whoever gave them."""
+    monkeypatch.setattr(precisions, "_answer", lambda *_: (scores, []))
+    return precisions.measure("f32", base, *rest)
+
+
 def test_half_a_point_may_be_lost_and_no_more(
     drawn: Dataset, narrow: tuple[Reports, ModelBundle], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle, count = narrow[1], 1000
-    kinds = len(bundle.labels)
-    true = np.arange(count) % kinds
-    right = np.eye(kinds, dtype=np.float32)[true]
-    base = Reference(right, true, None)
+    true = np.arange(count) % KINDS
+    base = Reference(answering(true), true, None, None)
     for wrong, ships in ((0, True), (5, True), (6, False)):
-        scores = right.copy()
-        scores[:wrong] = np.roll(right[:wrong], 1, axis=1)
-        monkeypatch.setattr(precisions, "_answer", lambda *_, scores=scores: (scores, []))
-        quality = precisions.measure("bf16" if has_bf16() else "f32", base, drawn, bundle)
+        quality = judge(monkeypatch, base, answering(true, by1=wrong), drawn, bundle)
         assert (quality.ships, quality.bin_accuracy) == (ships, None)
         assert quality.drop == pytest.approx(wrong / count)
         assert quality.agreement == pytest.approx(1 - wrong / count)
-    scores = right.copy()
+        assert f"on {count} photos" in quality.why
+        assert ("0.5 points less are allowed" in quality.why) != ships
+    scores = answering(true)
     scores[0, 0] = np.nan
-    monkeypatch.setattr(precisions, "_answer", lambda *_: (scores, []))
-    assert not precisions.measure("f32", base, drawn, bundle).ships
+    assert not judge(monkeypatch, base, scores, drawn, bundle).ships
+
+
+def test_of_few_photos_nothing_is_concluded(
+    drawn: Dataset, narrow: tuple[Reports, ModelBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for count, ships in ((LEAST_PHOTOS - 1, False), (LEAST_PHOTOS, True)):
+        true = np.arange(count) % KINDS
+        scores = answering(true)
+        assert judge(monkeypatch, Reference(scores, true, None, None), scores, drawn, narrow[1]).ships == ships
+
+
+def test_losses_that_are_made_good_elsewhere_are_losses_too(
+    drawn: Dataset, narrow: tuple[Reports, ModelBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = np.arange(1000) % KINDS
+    for wrong, ships in ((50, True), (51, False)):
+        base = Reference(answering(true, by1=wrong), true, None, None)
+        quality = judge(monkeypatch, base, answering(true, by2=wrong), drawn, narrow[1])
+        assert (quality.ships, quality.drop, quality.agreement) == (ships, 0, pytest.approx(1 - wrong / 1000))
+
+
+def test_a_point_of_right_bins_may_be_lost_and_no_more(
+    drawn: Dataset, narrow: tuple[Reports, ModelBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = np.arange(1000) // 2 % (KINDS // 2) * 2  # even kinds only, so that the next one is in the same bin
+    bins = np.arange(KINDS) // 2
+    for wrong, ships in ((10, True), (11, False)):
+        base = Reference(answering(true, by1=wrong), true, bins, None)
+        quality = judge(monkeypatch, base, answering(true, by2=wrong), drawn, narrow[1])
+        assert (quality.ships, quality.drop, quality.bin_accuracy) == (ships, 0, pytest.approx(1 - wrong / 1000))
+
+
+def test_what_is_answered_at_the_threshold_is_told() -> None:
+    true = np.array([0, 0, 1, 1])
+    scores = np.full((4, KINDS), 0.01, np.float32)
+    scores[[0, 1, 2, 3], [0, 1, 3, 1]] = [0.9, 0.8, 0.7, 0.2]  # of the last it is not sure
+    told = [of_reference(Reference(scores, true, bins, 0.5)) for bins in (None, np.arange(KINDS) // 2)]
+    assert [each.answered for each in told] == [0.75, 0.75]
+    assert [each.right_of_answered for each in told] == [pytest.approx(1 / 3), pytest.approx(2 / 3)]
+    nothing = of_reference(Reference(scores, true, None, 0.95))
+    assert (nothing.answered, nothing.right_of_answered) == (0, None)
+    unasked = of_reference(Reference(scores, true, None, None))
+    assert (unasked.answered, unasked.right_of_answered) == (None, None)
+
+
+def test_photos_that_come_or_go_while_they_are_answered_are_an_error(
+    drawn: Dataset, narrow: tuple[Reports, ModelBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = np.arange(16) % KINDS
+    base = Reference(answering(true), true, None, None)
+    with pytest.raises(BundleError, match="photos came or went"):
+        judge(monkeypatch, base, answering(true)[1:], drawn, narrow[1])
 
 
 # ---- export --check
 
 
 def verdicts(root: Path) -> dict[str, Checked]:
-    return {each.what: each for each in check(ModelBundle.load(root))}
+    return {each.what: each for each in check(root)}
 
 
 def test_a_good_bundle_is_what_was_exported(garbage: Callable[..., Result], own: Path) -> None:
@@ -297,27 +376,135 @@ def test_checking_a_bundle_without_paddles_files_or_precisions(garbage: Callable
     assert "paddle" not in told.out
 
 
-@pytest.mark.parametrize("name", [ONNX_FILE, "inference.pdiparams", CARD_FILE, "inference.yml"])
-def test_an_altered_file_is_named(garbage: Callable[..., Result], own: Path, name: str) -> None:
-    data = bytearray((own / name).read_bytes())
+def flip(path: Path) -> None:
+    """Change one bit and not the size."""
+    data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    (own / name).write_bytes(data)
+    path.write_bytes(data)
+
+
+def bad_lines(told: Result) -> list[str]:
+    return [line for line in told.out.splitlines() if line.startswith("BAD ")]
+
+
+@pytest.mark.parametrize("name", [ONNX_FILE, "inference.pdiparams", CARD_FILE])
+def test_an_altered_file_is_named(garbage: Callable[..., Result], own: Path, name: str) -> None:
+    flip(own / name)
     told = garbage("export", "--check", own)
     assert told.code == 1
-    assert f"{name} is not what was exported" in told.err
-    assert len(told.err.splitlines()) == 1
+    (bad,) = bad_lines(told)
+    assert bad.startswith(f"BAD {name}: ")
+    assert f"{own / name} is not what was exported" in bad
+    good = [line for line in told.out.splitlines() if line.startswith("ok ")]
+    assert len(good) == len(ModelBundle.load(own).files) - 1  # the other files, and no engine
+    assert told.err.splitlines() == [f"{own} should not be used; export the model again"]
+
+
+def test_each_altered_file_is_named_and_none_hides_another(garbage: Callable[..., Result], own: Path) -> None:
+    for name in (ONNX_FILE, CARD_FILE):
+        flip(own / name)
+    told = garbage("export", "--check", own, "--json")
+    assert told.code == 1
+    value = json.loads(told.out)
+    assert value["good"] is False
+    assert {each["what"] for each in value["checked"]} == set(ModelBundle.load(own).files)
+    bad = {each["what"]: each["detail"] for each in value["checked"] if not each["good"]}
+    assert set(bad) == {ONNX_FILE, CARD_FILE}
+    for name, detail in bad.items():
+        assert f"{own / name} is not what was exported" in detail
+
+
+def only_bad(garbage: Callable[..., Result], root: Path, words: str) -> None:
+    """Check that a bundle that can't be loaded is one bad row, in text and in JSON."""
+    told = garbage("export", "--check", root)
+    assert told.code == 1
+    assert told.out.splitlines() == bad_lines(told)
+    assert told.out.startswith(f"BAD {root}: ")
+    assert words in told.out
+    assert "Traceback" not in told.err
+    told = garbage("export", "--check", root, "--json")
+    assert told.code == 1
+    value = json.loads(told.out)
+    assert value["good"] is False
+    ((row),) = value["checked"]
+    assert (row["what"], row["good"]) == (str(root), False)
+    assert words in row["detail"]
+
+
+def test_an_altered_description_is_named(garbage: Callable[..., Result], own: Path) -> None:
+    flip(own / "inference.yml")
+    only_bad(garbage, own, "inference.yml is not what was exported")
 
 
 @pytest.mark.parametrize("name", [ONNX_FILE, "inference.pdiparams", CARD_FILE])
 def test_a_truncated_or_missing_file_is_named(garbage: Callable[..., Result], own: Path, name: str) -> None:
     (own / name).write_bytes((own / name).read_bytes()[:100])
-    told = garbage("export", "--check", own)
-    assert told.code == 1
-    assert f"{name} has 100 bytes, not " in told.err
+    only_bad(garbage, own, f"{name} has 100 bytes, not ")
     (own / name).unlink()
-    told = garbage("export", "--check", own)
-    assert told.code == 1
-    assert f"{name} is missing" in told.err
+    only_bad(garbage, own, f"{name} is missing")
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/hostname", "deep/x", "..", ".", "", "deep\\x", "a\0b"])
+def test_a_file_of_another_folder_in_the_manifest_is_refused(
+    garbage: Callable[..., Result], tmp_path: Path, name: str
+) -> None:
+    root = make_colour_bundle(tmp_path / "inference")
+    (tmp_path / "x").write_bytes(b"x")
+    (root / "deep").mkdir()
+    (root / "deep" / "x").write_bytes(b"x")
+    files = json.loads((root / MANIFEST_FILE).read_text(encoding="utf-8"))["files"]
+    edit(root, files={**files, name: {"bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()}})
+    only_bad(garbage, root, "is no file name")
+
+
+@pytest.mark.parametrize(
+    "entry", [{"bytes": 1}, {"bytes": "1", "sha256": "0" * 64}, {"bytes": 1, "sha256": "0" * 63}, [], None, 7], ids=str
+)
+def test_a_file_without_size_or_digest_in_the_manifest_is_refused(
+    garbage: Callable[..., Result], tmp_path: Path, entry: object
+) -> None:
+    root = make_colour_bundle(tmp_path / "inference")
+    files = json.loads((root / MANIFEST_FILE).read_text(encoding="utf-8"))["files"]
+    edit(root, files={**files, "x": entry})
+    only_bad(garbage, root, "is incomplete")
+
+
+FIGURES = {"ships": True, "top1": 0.9, "photos": 300, "drop": 0.0, "agreement": 1.0, "bin_accuracy": None,
+           "answered": None, "right_of_answered": None, "why": "top-1 90.0 %"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"ships": "yes"}, {"ships": 1}, {"ships": None}, {"top1": float("nan")}, {"drop": float("inf")},
+        {"agreement": "1"}, {"bin_accuracy": True}, {"answered": []}, {"right_of_answered": float("nan")},
+        {"unknown": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_figures_of_a_precision_that_are_none_are_refused(
+    garbage: Callable[..., Result], tmp_path: Path, facts: dict[str, object]
+) -> None:
+    root = make_colour_bundle(tmp_path / "inference")
+    edit(root, precisions={"f32": FIGURES, "int8": FIGURES})
+    assert ModelBundle.load(root).precisions["int8"].ships
+    edit(root, precisions={"f32": FIGURES, "int8": {**FIGURES, **facts}})
+    with pytest.raises(BundleError, match="is incomplete"):
+        ModelBundle.load(root)
+    only_bad(garbage, root, "is incomplete")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[], "text", [[0.5, 0.5]], [[0.2, 0.3, float("nan")]], [[0.2, 0.3, "0.5"]], [0.2, 0.3, 0.5], {"0": [1, 0, 0]}],
+    ids=str,
+)
+def test_recorded_answers_that_are_no_scores_are_refused(
+    garbage: Callable[..., Result], tmp_path: Path, rows: object
+) -> None:
+    root = make_colour_bundle(tmp_path / "inference")
+    edit(root, probes={"f32": rows})
+    only_bad(garbage, root, "is incomplete")
 
 
 def edit(root: Path, **facts: Any) -> None:
@@ -362,7 +549,7 @@ def test_engines_that_disagree_are_bad(own: Path, tmp_path: Path) -> None:
     found = verdicts(colours)
     assert found["openvino f32"].good
     assert not found["paddle f32"].good
-    assert "numbers for 3 classes" in found["paddle f32"].detail
+    assert "has 3 labels for a network that gives" in found["paddle f32"].detail
 
 
 def test_an_engine_that_is_not_installed_is_no_fault_of_the_bundle(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,10 +562,10 @@ def test_an_engine_that_is_not_installed_is_no_fault_of_the_bundle(own: Path, mo
 def test_an_engine_that_can_not_run_it_is_bad_only_if_it_could_at_the_export(
     own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def opening(choice: Choice, bundle: ModelBundle) -> Any:
+    def opening(choice: Choice, bundle: ModelBundle, *, kept: bool) -> Any:
         if choice.engine == "paddle":
             raise BundleError("it can't")
-        return open_engine(choice, bundle)
+        return open_engine(choice, bundle, kept=kept)
 
     monkeypatch.setattr("garbage_cli.exporter.checking.open_engine", opening)
     assert not verdicts(own)["paddle f32"].good
