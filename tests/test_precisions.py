@@ -582,3 +582,20 @@ def test_what_is_no_bundle_is_one_line(garbage: Callable[..., Result], tmp_path:
     assert told.code == 1
     assert len(told.err.splitlines()) == 1
     assert place in told.err
+
+
+def test_a_manifest_of_enormous_numbers_or_depth_is_one_line(own: Path) -> None:
+    text = (own / "garbage.json").read_text(encoding="utf-8")
+    edit(own, probes={"f32": [[10**400] * 8] * 4})
+    assert not list(check(own))[-1].good
+    (own / "garbage.json").write_text('{"a":' + "[" * 100_000, encoding="utf-8")
+    assert "is damaged" in next(iter(check(own))).detail
+    (own / "garbage.json").write_text(text, encoding="utf-8")
+
+
+def test_a_bundle_without_a_network_is_bad(tmp_path: Path) -> None:
+    root = make_colour_bundle(tmp_path / "inference")
+    manifest = json.loads((root / "garbage.json").read_text(encoding="utf-8"))
+    del manifest["files"][ONNX_FILE]
+    (root / "garbage.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert [each.what for each in check(root) if not each.good] == ["engines"]

@@ -39,7 +39,8 @@ def keep(name: str, data: bytes) -> None:
         write_bytes(path, hashlib.sha256(data).digest() + data)
         kept = sorted(path.parent.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
         for old in kept[KEPT:]:
-            old.unlink()
+            if old.is_file():
+                old.unlink()
 
 
 def _path(name: str) -> Path:
