@@ -352,8 +352,8 @@ def test_a_precision_that_answers_otherwise_when_opened_is_told_and_the_next_tak
     recorded_here = bundle.facts["probes"]
     given = np.roll(recorded_here["int8"], 1, axis=1).tolist() if others == "shifted" else recorded_here["int8"][:1]
     elsewhere = describe(bundle.root, probes={**recorded_here, "int8": given})
-    # figures that were timed before the precision went wrong
-    known(monkeypatch, speed(INT8, many=1), speed(F32), speed(BF16, one=30, many=9), speed(ORT, one=20))
+    # figures of another machine: nothing was proved on this one
+    known(monkeypatch, elsewhere=[speed(INT8, many=1), speed(F32), speed(BF16, one=30, many=9), speed(ORT, one=20)])
     monkeypatch.setattr(choosing, "processor", lambda: "Some CPU")
     why = "openvino int8 answers otherwise on this processor (Some CPU) than where it was exported"
     for precision in ("auto", "int8"):
@@ -770,7 +770,7 @@ def test_eight_threads_at_once_get_each_its_own_answer(whole: Path, choice: Choi
 def test_eight_threads_at_once_get_each_its_own_answer_from_paddle(whole: Path, parallel: bool, onednn: bool) -> None:
     options = Options(enable_mkldnn=onednn)
     engine = open_engine(PADDLE, ModelBundle.load(whole), parallel=parallel, threads=2, options=options)
-    assert engine.callers == (2 if parallel else 1)
+    assert engine.callers == 1  # several are slower
     assert asked_at_once(engine, rounds=3) == []
 
 
@@ -780,7 +780,10 @@ def test_paddle_with_onednn_side_by_side_survives_threads_that_come_and_go(whole
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from test_engines import *\n"
-        f"engine = open_engine(PADDLE, ModelBundle.load(Path({str(whole)!r})), parallel=True, threads=2)\n"
+        "from garbage_cli.engines.paddle import PaddleEngine\n"
+        f"root = Path({str(whole)!r})\n"
+        "files = root / 'inference.json', root / 'inference.pdiparams'\n"
+        "engine = PaddleEngine(*files, input_shape=(3, CROP, CROP), callers=2, threads=2)\n"
         "assert engine.callers == 2\n"
         "wrong = asked_at_once(engine, rounds=100)\n"
         "assert not wrong, wrong[:3]\n"

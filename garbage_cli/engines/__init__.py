@@ -145,7 +145,7 @@ def _open(choice: Choice, bundle: ModelBundle, parallel: bool, threads: int, opt
         bundle.file(program),
         bundle.file(PADDLE_WEIGHTS),
         input_shape=bundle.input_shape,
-        callers=callers,
+        callers=1,  # measured: several side by side, a thread each, are slower
         threads=threads,
         options=options,
     )

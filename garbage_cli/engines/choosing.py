@@ -117,6 +117,8 @@ def _prove(engine: Engine, choice: Choice, bundle: ModelBundle) -> None:
     expected = (bundle.facts.get("probes") or {}).get(choice.precision)
     if choice.precision == "f32" or choice.engine != "openvino" or expected is None:
         return
+    if any(each.choice == choice and not each.failed and _answers_the_same(each) for each in recall(bundle)):
+        return  # it was proved here before
     scores = np.concatenate([engine.infer(each[None]) for each in probes(bundle.input_shape)])
     if not deviation(scores, expected) <= DEVIATION:
         raise BundleError(f"{choice} answers otherwise on this processor ({processor()}) than where it was exported")
