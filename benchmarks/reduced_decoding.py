@@ -1,6 +1,6 @@
 """Whether JPEGs that are reduced while they are decoded get the same answers, and what that saves.
 
-    python benchmarks/reduced_decoding.py BUNDLE PHOTOS [--every 1] [--enough 2.9]
+    python benchmarks/reduced_decoding.py BUNDLE PHOTOS [--every 1] [--enough 4]
 
 Every photo is enlarged so that its shorter side has just so many pixels that it may be reduced by 2, 4 or 8, given the
 grain of a camera, and answered twice in f32: decoded whole, and reduced. Printed are how many photos get another first

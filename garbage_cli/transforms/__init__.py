@@ -26,7 +26,7 @@ Box = tuple[float, float, float, float]
 Size = tuple[int, int]
 """Width, height."""
 
-ENOUGH = 2.9
+ENOUGH = 4.0
 """Measured: benchmarks/reduced_decoding.py, docs/log.md."""
 
 
