@@ -1,5 +1,6 @@
 """Fixtures: a drawn data set, a bundle that knows colours, a trained run, and the real data where it lies."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +24,9 @@ hypothesis.settings.register_profile("steady", deadline=None)  # machines are no
 hypothesis.settings.load_profile("steady")
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+# a shell starts what is in its background deaf to Ctrl-C, and the programs that the tests run would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -278,18 +278,11 @@ def test_a_csv_file_that_cannot_be_written_is_one_line(garbage: Garbage, colour_
         assert_one_line(ask("/dev/full"), "/dev/full: No space left on device")
 
 
-def _hears_ctrl_c() -> None:
-    """A shell starts what is in its background deaf to Ctrl-C, and that is inherited: by these tests too."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @contextmanager
 def half_way(command: list[str], names: list[str], sheet: Path) -> Iterator[subprocess.Popen[str]]:
     """A running program that has been told of half the photos, has answered some and waits for more."""
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [*command, "--list", "-"], stdin=pipe, stdout=pipe, stderr=pipe, text=True, preexec_fn=_hears_ctrl_c
-    ) as process:
+    with subprocess.Popen([*command, "--list", "-"], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdin is not None
         process.stdin.write("".join(f"{name}\n" for name in names[: len(names) // 2]))
         process.stdin.flush()

@@ -17,7 +17,7 @@ class OpenVinoEngine:
     """A compiled network with a request for each calling thread."""
 
     def __init__(
-        self, model: Path, *, precision: str = "f32", callers: int, threads: int, content: str | None = None
+        self, model: Path, *, precision: str = "f32", callers: int = 1, threads: int, content: str | None = None
     ) -> None:
         """`callers` 1: all threads work at one input; more: that many inputs side by side, a thread or so each.
 
