@@ -246,7 +246,8 @@ def test_engines_are_timed_for_many_photos_only_and_once(bundle: ModelBundle, mo
         (Wish(engine="onnxruntime", precision="int8"), "onnxruntime computes in f32 here, not in int8; .*openvino"),
         (Wish(engine="paddle", precision="int8"), "paddle computes in f32 here, not in int8; .*openvino"),
         (Wish(engine="paddle", precision="bf16"), "paddle computes in f32 here, not in bf16; .*openvino"),
-        (Wish(engine="openvino", options=Options(use_gpu=True)), "are Paddle's; --engine is openvino"),
+        (Wish(engine="openvino", options=Options(use_gpu=True)), "not Paddle's alone; --engine is openvino"),
+        (Wish(engine="openvino", options=Options(gpu_id=1)), "not Paddle's alone; --engine is openvino"),
     ],
 )
 def test_wishes_that_no_engine_can_fulfil_are_one_line(bundle: ModelBundle, wish: Wish, words: str) -> None:
@@ -1012,3 +1013,8 @@ def test_predicting_counts_and_reports_nothing(colour_bundle: Path, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert list(home.iterdir()) == []
     assert {path.name for path in (tmp_path / "cache").iterdir()} == {"garbage"}
+
+
+def test_the_number_of_threads_that_is_asked_for_counts_before_a_workers_share(whole: Path) -> None:
+    engine = open_engine(F32, ModelBundle.load(whole), parallel=True, threads=4, options=Options(cpu_num_threads=3))
+    assert engine.callers == 3

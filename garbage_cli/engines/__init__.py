@@ -59,7 +59,7 @@ class Options:
     @property
     def for_paddle(self) -> bool:
         """Whether something is asked that only Paddle has."""
-        return self.use_gpu or self.use_tensorrt or not self.enable_mkldnn
+        return self != Options(cpu_num_threads=self.cpu_num_threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def open_engine(
     cores. Raises BundleError if a file was altered or the engine can't load the network.
     """
     options = options or Options()
-    threads = threads or options.cpu_num_threads or available_cores()
+    threads = options.cpu_num_threads or threads or available_cores()
     try:
         engine = _open(choice, bundle, parallel, threads, options, kept)
         classes = engine.infer(np.zeros((1, *bundle.input_shape), np.float32)).shape[1:]

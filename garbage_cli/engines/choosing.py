@@ -135,7 +135,7 @@ def _check(wish: Wish, bundle: ModelBundle) -> None:
     if wish.precision != "auto" and wish.precision not in PRECISIONS:
         raise ConfigError(f"no precision named {wish.precision!r}; use auto, {', '.join(PRECISIONS)}")
     if wish.options.for_paddle and wish.engine not in ("auto", "paddle"):
-        raise ConfigError(f"use_gpu, use_tensorrt and enable_mkldnn are Paddle's; --engine is {wish.engine}")
+        raise ConfigError(f"of --set, only cpu_num_threads is not Paddle's alone; --engine is {wish.engine}")
     if wish.engine == "auto":
         return
     if wish.precision not in ("auto", *KINDS[wish.engine].files):
@@ -201,7 +201,7 @@ def _trusted(choice: Choice, bundle: ModelBundle) -> bool:
 def _machine_can(choice: Choice) -> bool:
     if choice.precision == "int8":
         return has_int8_products()
-    if choice.precision == "bf16" and choice.engine == "openvino":
+    if choice.precision == "bf16":
         from garbage_cli.engines.openvino import has_bf16
 
         return has_bf16()
