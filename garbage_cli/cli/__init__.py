@@ -8,11 +8,11 @@ import signal
 import sys
 from contextlib import suppress
 
-from garbage_cli.cli import data, networks, models, figures, answers, demo  # isort: skip - each adds its commands, in this order
+from garbage_cli.cli import data, networks, models, figures, answers, serving, requesting, demo  # isort: skip - each adds its commands, in this order
 from garbage_cli.cli.app import app
 from garbage_cli.errors import GarbageError
 
-__all__ = ["answers", "app", "data", "demo", "figures", "main", "models", "networks"]
+__all__ = ["answers", "app", "data", "demo", "figures", "main", "models", "networks", "requesting", "serving"]
 
 
 def main() -> None:

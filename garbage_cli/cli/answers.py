@@ -1,4 +1,4 @@
-"""predict, serve and request: from photos to answers, here or over HTTP."""
+"""predict: from photos to answers; and what `request` shares with it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ def predict(
     from garbage_cli.console.terminal import say
     from garbage_cli.predictor import UNCOUNTED, Predictor
 
-    asked = _ask(photos, listed, csv=csv, resume=resume, annotate=annotate, json=json)
+    asked = ask(photos, listed, csv=csv, resume=resume, annotate=annotate, json=json)
     predictor = Predictor.load(
         model,
         engine=engine,
@@ -97,64 +97,8 @@ def predict(
     asked.answer(predictor)
 
 
-@app.command()
-def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for the whole network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8866,
-    workers: Annotated[int, typer.Option(help="Processes, each with the model loaded.", min=1)] = 1,
-    model: Model = Path("inference"),
-    top_k: TopK = None,
-    threshold: Threshold = None,
-    engine: Engine = "auto",
-    precision: Precision = "auto",
-    set_: Set = None,
-    verbose: Verbose = False,
-    json: Json = False,
-) -> None:
-    """Answer photos over HTTP: PaddleHub Serving's protocol on /predict/…, our own on /v1/predict.
-
-    \b
-    garbage serve --port 8866 --workers 4
-    """
-    from garbage_cli import server as room
-    from garbage_cli.console import answers as view
-    from garbage_cli.console.terminal import say
-
-    asked = room.ServeOptions(
-        model=model, host=host, port=port, workers=workers, top_k=top_k, threshold=threshold,
-        engine=engine, precision=precision, options=options(set_),
-    )  # fmt: skip
-    room.serve(
-        asked, on_ready=lambda url: view.show_ready(url, workers, json=json), tell=say, explain=say if verbose else None
-    )
-
-
-@app.command()
-def request(
-    photos: Photos = None,
-    listed: Listed = None,
-    csv: Csv = None,
-    resume: Resume = False,
-    annotate: Annotate = None,
-    url: Annotated[str, typer.Option(help="The server's address.")] = "http://127.0.0.1:8866",
-    top_k: TopK = None,
-    json: Json = False,
-) -> None:
-    """Have a running server say which bin each photo belongs in.
-
-    \b
-    garbage request img.jpg
-    garbage request photos/ --url http://192.0.2.7:8866
-    """
-    from garbage_cli.client import Client
-
-    asked = _ask(photos, listed, csv=csv, resume=resume, annotate=annotate, json=json)
-    with Client(url, top_k=top_k) as client:
-        asked.answer(client)
-
-
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """What `predict` and `request` share: which photos, and where the answers go."""
 
     photos: "Iterator[Photo]"
@@ -191,7 +135,7 @@ class _Asked:
         return drawing
 
 
-def _ask(
+def ask(
     names: list[str] | None,
     listed: str | None,
     *,
@@ -199,7 +143,7 @@ def _ask(
     resume: bool,
     annotate: Path | None,
     json: bool,
-) -> _Asked:
+) -> Asked:
     """Find the first photo, and look at the file that the answers go into, before any model is loaded."""
     _check_usage(names, listed, csv=csv, resume=resume, json=json)
     from garbage_cli.images import mute_warnings
@@ -211,7 +155,7 @@ def _ask(
     sheet = Sheet.open(csv, resume=resume) if csv else None
     photos = sources.photos()
     left = sheet.left if sheet else iter
-    return _Asked(left(photos), sources.count(left), sheet, annotate, json)
+    return Asked(left(photos), sources.count(left), sheet, annotate, json)
 
 
 def _check_usage(names: list[str] | None, listed: str | None, *, csv: str | None, resume: bool, json: bool) -> None:

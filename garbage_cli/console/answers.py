@@ -1,4 +1,4 @@
-"""The view that `predict` and `request` share, and the line of `serve`."""
+"""The view that `predict` and `request` share."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -201,11 +201,3 @@ def tell_undrawn(number: int) -> None:
     """Say how many photos were answered and have no picture."""
     if number:
         say(f"{count(number, 'photo')} could be answered and then not be read again to be drawn")
-
-
-def show_ready(url: str, workers: int, *, json: bool) -> None:
-    """Say that the server answers, and where."""
-    if json:
-        print_json({"url": url, "workers": workers})
-    else:
-        say(f"ready at {url} with {workers} worker{'s' if workers > 1 else ''}; Ctrl-C stops it")
