@@ -74,7 +74,7 @@ class Predictor:
     def predict(self, photos: Iterable[Photo]) -> Iterator[Prediction]:
         """Yield one Prediction per photo, in input order; a bad photo gives one with `error` set."""
         for photo, scores in self.scores(photos):
-            yield self._prediction(photo, scores, self.top_k)
+            yield self._prediction(photo.name, scores, self.top_k)
 
     def scores(self, photos: Iterable[Photo]) -> Iterator[tuple[Photo, Row | ImageError]]:
         """Yield each photo, in input order, with the probabilities of all classes, or what is wrong with it."""
@@ -83,8 +83,16 @@ class Predictor:
 
     def answer(self, photo: Photo, *, top_k: int | None = None) -> Prediction:
         """Answer one photo in the calling thread: what a server does for each of its requests."""
-        k = self.top_k if top_k is None else check_top_k(top_k, self.bundle.labels)
-        return self._prediction(*self._scored(photo), k)
+        k = self._checked(top_k)
+        return self._prediction(photo.name, self._scored(photo)[1], k)
+
+    def answer_input(self, values: Input, name: str, *, top_k: int | None = None) -> Prediction:
+        """Answer one photo that is the network's input already, in the calling thread; `name` is what it is called."""
+        k = self._checked(top_k)
+        return self._prediction(name, self.infer(values[None])[0], k)
+
+    def _checked(self, top_k: int | None) -> int:
+        return self.top_k if top_k is None else check_top_k(top_k, self.bundle.labels)
 
     def _scored(self, photo: Photo) -> tuple[Photo, Row | ImageError]:
         try:
@@ -97,13 +105,13 @@ class Predictor:
         data = photo.read(max_bytes=self._limits.max_bytes)
         return self._preprocess.decoded(open_photo(data, self._limits, reduction=self._preprocess.reduction))
 
-    def _prediction(self, photo: Photo, scores: Row | ImageError, k: int) -> Prediction:
+    def _prediction(self, name: str, scores: Row | ImageError, k: int) -> Prediction:
         if isinstance(scores, ImageError):
-            return Prediction(photo.name, error=str(scores))
+            return Prediction(name, error=str(scores))
         if not np.isfinite(scores).all():
-            return Prediction(photo.name, error="the model gives no numbers for this photo; its weights are spoilt")
+            return Prediction(name, error="the model gives no numbers for this photo; its weights are spoilt")
         best = self.top(scores, k)
-        return Prediction(photo.name, best, sure=best[0].score >= self.threshold)
+        return Prediction(name, best, sure=best[0].score >= self.threshold)
 
     def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map inputs (n, 3, crop, crop) to probabilities (n, classes)."""

@@ -201,6 +201,53 @@ def test_serving_names_one_kind_unless_asked_for_more(module: Any, red: bytes) -
     assert len(module.serving_method(images=[b64(red)], top_k=2)[0][0]) == 2
 
 
+def as_tensor(predictor: Predictor, *photos: bytes) -> dict[str, Any]:
+    """What a client of PaddleClas 2.1 and later sends: it has prepared the photos itself."""
+    tensor = np.stack([predictor.prepare(Photo("", each)) for each in photos])
+    params = {"shape": list(tensor.shape), "dtype": str(tensor.dtype)}
+    return {"images": b64(tensor.tobytes()), "revert_params": params}
+
+
+def test_a_tensor_gets_the_answers_of_its_photos(module: Any, bundle: ModelBundle, red: bytes, photos: Path) -> None:
+    sent = [red, (photos / "绿 色.png").read_bytes()]
+    predictor = Predictor(bundle)
+    files = module.serving_method(images=[b64(each) for each in sent], top_k=3)
+    tensor = as_tensor(predictor, *sent)
+    b, c = module.serving_method(**tensor, top_k=3), module.serving_method(**tensor)
+    assert list(b) == list(c) == ["prediction", "elapse"]
+    assert [list(each) for each in b["prediction"]] == [["clas_ids", "scores"]] * 2
+    assert [list(each) for each in c["prediction"]] == [["class_ids", "scores", "label_names"]] * 2
+    for (class_ids, scores, _), in_b, in_c in zip(files, b["prediction"], c["prediction"], strict=True):
+        assert class_ids == in_b["clas_ids"] == in_c["class_ids"]
+        np.testing.assert_allclose(in_b["scores"], scores, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(in_c["scores"], scores, rtol=0, atol=1e-6)
+    assert c["prediction"][1]["label_names"][0] == "厨余垃圾/菜叶菜根"
+    assert 0 < b["elapse"] < 60
+
+
+def test_of_a_tensor_b_names_one_kind_and_c_five_or_all(module: Any, bundle: ModelBundle, red: bytes) -> None:
+    tensor = as_tensor(Predictor(bundle), red)
+    assert len(module.serving_method(**tensor, top_k=None)["prediction"][0]["clas_ids"]) == 1
+    assert len(module.serving_method(**tensor, top_k=2)["prediction"][0]["clas_ids"]) == 2
+    assert len(module.serving_method(**tensor)["prediction"][0]["class_ids"]) == 3
+    with pytest.raises(ConfigError, match="this model knows 3 classes"):
+        module.serving_method(**tensor, top_k=9)
+
+
+def test_a_photo_that_fails_is_empty_among_those_that_do_not(module: Any, red: bytes) -> None:
+    results = module.serving_method(images=[b64(b"hello"), b64(red), "@@@@", b64(red)])
+    assert [each[0] for each in results] == [[], [0], [], [0]]
+    assert [len(each[1]) for each in results] == [0, 1, 0, 1]
+
+
+def test_if_all_photos_fail_it_is_said_of_each(module: Any) -> None:
+    with pytest.raises(wire.RequestError) as raised:
+        module.serving_method(images=[b64(b"hello"), "@@@@", "", "", ""])
+    first, *rest = str(raised.value).split("; images")
+    assert first.startswith("images[0]: not an image")
+    assert rest == ["[1]: not valid base64", "[2]: the file is empty; and 2 more"]
+
+
 def test_keys_that_nobody_knows_are_passed_over(module: Any, red: bytes) -> None:
     assert module.serving_method(images=[b64(red)], self=1, body=2, use_gpu=True)[0][0] == [0]
 
@@ -211,7 +258,8 @@ def test_keys_that_nobody_knows_are_passed_over(module: Any, red: bytes) -> None
         ({}, 'the key "images" is missing'),
         ({"images": "aGVsbG8="}, '"images" is one string'),
         ({"images": []}, "not empty"),
-        ({"images": ["@@@@"]}, "images[0] is not valid base64"),
+        ({"images": "aGVsbG8=", "revert_params": {"shape": [1, 3, 8, 8], "dtype": "float32"}}, "takes [3, 32, 32]"),
+        ({"images": ["@@@@"]}, "images[0]: not valid base64"),
         ({"images": ["aGVsbG8="]}, "images[0]: not an image"),
         ({"images": ["aGVsbG8="], "top_k": 9}, "this model knows 3 classes"),
         ({"images": ["aGVsbG8="], "top_k": 0}, "top_k must be a whole number from 1"),

@@ -1,6 +1,8 @@
 import base64
 import contextlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from garbage_cli import wire
-from garbage_cli.errors import ServerError
+from garbage_cli.errors import ImageError, ServerError
 from garbage_cli.labels import Label
 from garbage_cli.prediction import Prediction, Score
 from garbage_cli.wire import RequestError
@@ -78,18 +80,14 @@ GOOD = base64.b64encode(b"image").decode()
         ({"images": {}}, "list of base64"),
         ({"images": GOOD}, "one string"),
         ({"images": [1]}, "images[0] is not a string"),
-        ({"images": [GOOD, "@@@@"]}, "images[1] is not valid base64"),
-        ({"images": [""]}, "images[0] is empty"),
-        ({"images": ["data:image/jpeg;base64," + GOOD]}, 'begins with "data:"'),
-        ({"images": ["https://example.com/a.jpg"]}, "nothing is fetched"),
-        ({"images": ["/etc/passwd.jpg"]}, "nothing is fetched"),
-        ({"images": [GOOD + "\n "]}, "not valid base64"),
-        ({"images": ["图"]}, "not valid base64"),
+        ({"images": [GOOD, None]}, "images[1] is not a string"),
         ({"images": [GOOD] * 257}, "at most 256"),
         ({"images": [GOOD], "top_k": 0}, "top_k must be"),
         ({"images": [GOOD], "top_k": True}, "top_k must be"),
         ({"images": [GOOD], "top_k": 1.5}, "top_k must be"),
-        ({"images": [GOOD], "top_k": "many"}, "top_k must be"),
+        ({"images": [GOOD], "top_k": "many"}, "top_k must be a whole number from 1, not 'many'"),
+        ({"images": [GOOD], "top_k": []}, "top_k must be"),
+        ({"images": [GOOD], "top_k": 10**4000}, "top_k must be"),
     ],
 )
 def test_what_clients_get_wrong_is_told_plainly(value: dict[str, object], said: str) -> None:
@@ -98,10 +96,54 @@ def test_what_clients_get_wrong_is_told_plainly(value: dict[str, object], said: 
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1", b"\xff", b"[" * 100_000])
-def test_a_body_that_is_no_object_is_told_plainly(body: bytes) -> None:
-    with pytest.raises(RequestError):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("@@@@", "not valid base64"),
+        (GOOD + "\n ", "not valid base64"),
+        (GOOD[:-1], "not valid base64"),
+        ("图", "not valid base64"),
+        ("\ud800", "not valid base64"),
+        ("", "the file is empty"),
+        ("data:image/jpeg;base64," + GOOD, 'begins with "data:"'),
+        ("https://example.com/a.jpg", "nothing is fetched"),
+        ("/etc/passwd.jpg", "nothing is fetched"),
+    ],
+)
+def test_an_image_that_is_no_good_base64_fails_alone(text: str, said: str) -> None:
+    first, bad, last = wire.parse_predict({"images": [GOOD, text, GOOD]}).images
+    assert first == last == b"image"
+    assert isinstance(bad, ImageError)
+    assert said in str(bad)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"\xff", "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b'{"a": ' + b"9" * 10_000 + b"}", "not valid JSON"),
+        (b'{"a": NaN}', "JSON has no NaN"),
+        (b'{"a": -Infinity}', "JSON has no -Infinity"),
+        (b"[]", 'must be an object: {"images"'),
+        (b"1", 'must be an object: {"images"'),
+    ],
+)
+def test_a_body_that_is_no_object_is_told_plainly(body: bytes, said: str) -> None:
+    with pytest.raises(RequestError) as error:
         wire.parse_json(body)
+    assert said in str(error.value)
+
+
+def test_half_a_surrogate_pair_goes_through_as_json_writes_it() -> None:
+    assert wire.parse_json(wire.dumps({"id": "图\ud800"})) == {"id": "图\ud800"}
+
+
+def test_the_client_needs_no_numpy() -> None:
+    code = "import sys, garbage_cli.wire; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 JSON_VALUES = st.recursive(
@@ -115,3 +157,9 @@ JSON_VALUES = st.recursive(
 def test_no_json_at_all_raises_anything_else(images: object, top_k: object) -> None:
     with contextlib.suppress(RequestError):
         wire.parse_predict({"images": images, "top_k": top_k})
+
+
+@given(body=st.binary() | st.text().map(str.encode))
+def test_no_bytes_at_all_raise_anything_else(body: bytes) -> None:
+    with contextlib.suppress(RequestError):
+        wire.parse_json(body)

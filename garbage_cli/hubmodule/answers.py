@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from garbage_cli.prediction import Photo, Prediction
 from garbage_cli.predictor import Predictor
 from garbage_cli.vendor import available_cores
 from garbage_cli.wire import RequestError
+from garbage_cli.wire.hub import HubRequest, hub_message, hub_results, parse_hub
 
 SERVING_TOP_K = 1
 """PaddleClas's modules name one class unless they are asked for more, and `garbage serve` does so too."""
@@ -64,19 +66,26 @@ class HubAnswers:
         """By process. One that came along in a fork is kept: destroying it would wait for threads that are not here."""
         self._turn = threading.Lock()
 
-    def serve(self, body: Mapping[str, Any]) -> list[list[object]]:
-        """Return the `results` that `garbage serve` gives for this body.
+    def serve(self, body: Mapping[str, Any]) -> object:
+        """Return the `results` that `garbage serve` gives for this body, of generation A, B or C.
 
-        What is raised over a bad one is what PaddleHub answers, with status 101: RequestError over the body or a photo,
-        ConfigError over a top_k that the model has not.
+        A photo that fails has empty lists. What is raised is what PaddleHub answers with status 101: RequestError over
+        the body, or if all photos failed; ConfigError over a top_k that the model has not.
         """
         begun = time.perf_counter()
-        request = wire.parse_predict(body)
-        photos = [Photo(f"images[{i}]", data) for i, data in enumerate(request.images)]
-        predictions = self._answer(photos, top_k=request.top_k or SERVING_TOP_K)
-        if failed := next((each for each in predictions if each.error), None):
-            raise RequestError(f"{failed.image}: {failed.error}")
-        return wire.hub_results_a(predictions, seconds=time.perf_counter() - begun)
+        request = parse_hub(body, input_shape=self._bundle.input_shape)
+        top_k = request.top_k or (None if request.generation == "C" else SERVING_TOP_K)
+        predictions = self._answer_request(request, top_k)
+        if all(each.error is not None for each in predictions):
+            raise RequestError(hub_message(predictions))
+        return hub_results(request, predictions, seconds=time.perf_counter() - begun)
+
+    def _answer_request(self, request: HubRequest, top_k: int | None) -> list[Prediction]:
+        predictor, pool = self._mine()
+        names = (f"images[{i}]" for i in count())
+        if request.tensor is not None:
+            return list(pool.map(partial(predictor.answer_input, top_k=top_k), request.tensor, names))
+        return list(pool.map(partial(_answer_image, predictor, top_k), request.images, names))
 
     def classify(
         self,
@@ -125,6 +134,12 @@ class HubAnswers:
                 predictor.warm_up()
                 self._loaded[os.getpid()] = predictor, ThreadPoolExecutor(max(2, available_cores()))
             return self._loaded[os.getpid()]
+
+
+def _answer_image(predictor: Predictor, top_k: int | None, image: bytes | ImageError, name: str) -> Prediction:
+    if isinstance(image, ImageError):
+        return Prediction(name, error=str(image))
+    return predictor.answer(Photo(name, image), top_k=top_k)
 
 
 def _encode(image: Encoded, index: int) -> bytes:
