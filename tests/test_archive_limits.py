@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from archives import FILES, WRITERS, assert_nothing_left, unpack, write_tar_zst, write_zip
 
-from garbage_cli.archive import Limits, limits, parse_size
+from garbage_cli.archive import Limits, limits
+from garbage_cli.config import human, parse_size
 from garbage_cli.errors import ArchiveError, ConfigError
 
 
@@ -31,7 +32,7 @@ def test_what_is_no_size_is_said(text: str) -> None:
 
 
 def test_sizes_are_shown_in_the_nearest_unit() -> None:
-    assert [limits.human(size) for size in (0, 3, 2048, 64 * 1024**3, 5 * 1024**4)] == [
+    assert [human(size) for size in (0, 3, 2048, 64 * 1024**3, 5 * 1024**4)] == [
         "0 bytes", "3 bytes", "2.0 KiB", "64.0 GiB", "5.0 TiB"
     ]  # fmt: skip
 

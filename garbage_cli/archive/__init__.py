@@ -10,7 +10,7 @@ from pathlib import Path
 from garbage_cli.archive.damage import MemberError, RestError, plain, reading, shown
 from garbage_cli.archive.entry import Entry, Listing
 from garbage_cli.archive.formats import opened
-from garbage_cli.archive.limits import Limits, Meter, check_space, parse_size
+from garbage_cli.archive.limits import Limits, Meter, check_space
 from garbage_cli.archive.names import Names
 from garbage_cli.archive.password import Password, read_password
 from garbage_cli.archive.target import check_target
@@ -18,7 +18,7 @@ from garbage_cli.archive.writing import Writer
 from garbage_cli.errors import ArchiveError, GarbageError
 from garbage_cli.storage import clean_up, staged_folder
 
-__all__ = ["Limits", "Member", "Report", "Skipped", "extract", "parse_size", "read_password"]
+__all__ = ["Limits", "Member", "Report", "Skipped", "extract", "read_password"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,19 @@ Knows bytes and counts. Does not know formats or names.
 """
 
 import errno
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from garbage_cli.errors import ArchiveError, ConfigError
+from garbage_cli.config.sizes import human
+from garbage_cli.errors import ArchiveError
 
 GIB = 1024**3
 FREE_RATIO = 100 * 1024**2
 """Bytes that may come out of an archive however small it is: less does no harm, and black pictures compress well."""
 BLOCK = 4096
-_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": GIB, "T": 1024**4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +28,6 @@ class Limits:
     """Files, folders, links."""
     max_ratio: float = 200
     """Bytes that come out for each byte of the archive, from `FREE_RATIO` on. Photos have about 1."""
-
-
-def parse_size(text: str) -> int:
-    """Return the bytes of 200G, 1.5T, 800MB or 1000 (units of 1,024); raise ConfigError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE | re.ASCII)
-    size = float(match[1]) * _UNITS[match[2].upper()] if match else 0
-    if not 1 <= size < 2**63:
-        raise ConfigError(f"{text!r} is no size; give one such as 200G, 1.5T or 800M")
-    return round(size)
-
-
-def human(size: float) -> str:
-    """64.0 GiB, 3 bytes."""
-    for unit in ("KiB", "MiB", "GiB"):
-        size /= 1024
-        if size < 1024:
-            return f"{size:.1f} {unit}" if unit != "KiB" or size >= 1 else f"{round(size * 1024)} bytes"
-    return f"{size / 1024:.1f} TiB"
 
 
 class Meter:

@@ -49,10 +49,11 @@ def unpack(
     garbage unpack broken.zip --keep-going
     """
     from garbage_cli import archive as room
+    from garbage_cli.config import parse_size
     from garbage_cli.console import unpacking as view
     from garbage_cli.dataset import Dataset
 
-    limits = room.Limits(room.parse_size(max_size), max_members, max_ratio)
+    limits = room.Limits(parse_size(max_size), max_members, max_ratio)
     given = room.read_password(password_file) if password_file else None
     reports = room.extract(
         archive, out, force=force, keep_going=keep_going, limits=limits,

@@ -27,6 +27,7 @@ from garbage_cli.config.settings import (
     Tune,
     parse_duration,
 )
+from garbage_cli.config.sizes import human, parse_size
 
 __all__ = [
     "DEFAULT_CONFIG",
@@ -41,9 +42,11 @@ __all__ = [
     "Tune",
     "config_folder",
     "config_names",
+    "human",
     "load_train_config",
     "parse_duration",
     "parse_override",
+    "parse_size",
     "parse_train_config",
     "read_tree",
     "to_tree",
