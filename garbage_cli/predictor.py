@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from garbage_cli.bundle import ModelBundle
-from garbage_cli.engines import Options
+from garbage_cli.engines import Choice, Engine, Options
 from garbage_cli.engines.choosing import Wish, open_best
 from garbage_cli.errors import ConfigError, ImageError
 from garbage_cli.images import DEFAULT_LIMITS, ImageLimits, open_photo
@@ -47,21 +47,22 @@ class Predictor:
         limits: ImageLimits = DEFAULT_LIMITS,
         photos: int | None = 1,
         tell: Callable[[str], object] = lambda text: None,
+        arrange: Callable[[Engine, Choice], Engine] = lambda engine, choice: engine,
     ) -> None:
         """`top_k` None means five, or all classes of a model that has fewer; `threads` 0 means all cores.
 
         A best score under `threshold` (0…1) is answered "not sure"; None means the bundle's own threshold. By how many
         `photos` are to come (None: no end, one at a time) the engine is chosen, and whether its cores work at one photo
-        or each at its own. What is not as it was asked for is told.
+        or each at its own. What is not as it was asked for is told. `arrange` may put another engine
+        around the one that was opened.
         """
         self.bundle = bundle
         self.top_k = check_top_k(top_k, bundle.labels)
         self.threshold = check_threshold(threshold, bundle)
         wish = Wish(engine, precision, options)
         parallel = photos is not None and photos >= SIDE_BY_SIDE
-        self._engine, choice, self.why = open_best(
-            wish, bundle, photos=photos, parallel=parallel, threads=threads, tell=tell
-        )
+        opened, choice, self.why = open_best(wish, bundle, photos=photos, parallel=parallel, threads=threads, tell=tell)
+        self._engine = arrange(opened, choice)
         self.engine, self.precision, self.options = choice.engine, choice.precision, options
         self._preprocess = Preprocess(bundle.preprocess)
         self._limits = limits
@@ -121,6 +122,11 @@ class Predictor:
         """Return the k likeliest classes of one photo, best first; of equals, the lower number first."""
         order = np.argsort(-scores, kind="stable")[: self.top_k if k is None else k]
         return tuple(Score(self.bundle.labels[int(i)], float(scores[i])) for i in order)
+
+    @property
+    def callers(self) -> int:
+        """How many threads can have something inferred side by side."""
+        return self._engine.callers
 
     def warm_up(self) -> None:
         """Run the network once on nothing, so that the first photo does not pay for it."""

@@ -41,6 +41,11 @@ class Wish:
     options: Options = field(default_factory=Options)
 
 
+def hub_wish(*, use_gpu: bool, enable_mkldnn: bool) -> Wish:
+    """Return what PaddleHub's init_args ask for: Paddle on a GPU, else Paddle with oneDNN, else the fastest here."""
+    return Wish("paddle", options=Options(use_gpu=use_gpu)) if use_gpu or enable_mkldnn else Wish()
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """What to try, the best first, and why the first is the first."""

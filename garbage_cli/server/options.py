@@ -6,11 +6,13 @@ from pathlib import Path
 from garbage_cli.bundle import ModelBundle
 from garbage_cli.engines import Choice, Options
 from garbage_cli.engines.choosing import Wish
+from garbage_cli.images import DEFAULT_LIMITS
+from garbage_cli.server.keys import Keys
 
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """Settings of one server, sent to each of its workers."""
+    """Settings of one server, sent to each of its workers. What is per worker says so."""
 
     model: Path
     host: str = "127.0.0.1"
@@ -25,11 +27,28 @@ class ServeOptions:
     top_k: int | None = None
     threshold: float | None = None
     """The score under which the answer is "not sure"; None means the bundle's own."""
+    batch: int = 0
+    """Photos inferred together at most; 0 means as many as the engine gains from: one, but on a GPU."""
+
+    keys: Keys | None = None
+    """API keys; None lets everybody in."""
+    cors: tuple[str, ...] = ()
+    """Origins whose pages may read replies; none by default."""
+    access_log: str | None = None
+    """A file, or "-" for stdout."""
+
     max_body: int = 64 * 1024 * 1024
     """Bytes of one request."""
+    max_pixels: int = DEFAULT_LIMITS.max_pixels
+    """Of one photo, before decoding."""
     queue: int = 64
-    """Requests a worker holds at once; one more is answered 503."""
-    read_seconds: int = 60
+    """Requests that a worker holds at once; one more is answered 503."""
+    per_client: int = 0
+    """Requests that a worker holds at once of one API key, or address without keys; one more is answered 429.
+    0: no limit."""
+    timeout: float = 30.0
+    """Seconds within which a request is answered once it is here; after that it is given up with 503."""
+    read_seconds: float = 60.0
     """How long a request's body may take to come."""
     drain_seconds: int = 30
     """How long a stopping worker may take to finish what it has accepted."""

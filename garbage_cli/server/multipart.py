@@ -1,0 +1,49 @@
+"""The files of a multipart body. Works on bytes that are here already, so it can run in a thread."""
+
+from python_multipart import FormParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import File, parse_options_header
+
+from garbage_cli.prediction import Photo
+from garbage_cli.wire import MAX_IMAGES, RequestError
+
+
+def read_files(body: bytes, content_type: str) -> list[Photo]:
+    """Return each file part as a photo, by its file's name; raise RequestError if there is none."""
+    _, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary")
+    if not boundary:
+        raise RequestError("the multipart body can't be read: its content type names no boundary")
+    photos: list[Photo] = []
+    ends: list[bool] = []
+
+    def take(file: File) -> None:
+        if len(photos) == MAX_IMAGES:
+            raise RequestError(f"the multipart body holds over {MAX_IMAGES} files; send at most so many in one request")
+        file.file_object.seek(0)
+        name = (file.file_name or b"").decode("utf-8", "replace")
+        photos.append(Photo(name or f"images[{len(photos)}]", file.file_object.read()))
+
+    # all of it stays in memory: it is there already, and within the limit
+    config = {"MAX_MEMORY_FILE_SIZE": len(body) + 1, "MAX_BODY_SIZE": len(body) + 1}
+    try:
+        parser = FormParser(
+            "multipart/form-data",
+            lambda field: None,
+            take,
+            on_end=lambda: ends.append(True),
+            boundary=boundary,
+            config=config,
+        )
+        parser.write(body)
+        parser.finalize()
+        parser.close()
+    except RequestError:
+        raise
+    except (FormParserError, ValueError, AttributeError, TypeError, IndexError) as error:
+        raise RequestError(f"the multipart body can't be read: {error}") from None
+    if not ends:
+        raise RequestError("the multipart body breaks off: its last boundary is missing")
+    if not photos:
+        raise RequestError("the multipart body holds no file; send each photo as a file part")
+    return photos

@@ -1,0 +1,259 @@
+"""The process that starts workers, replaces those that die or hang, reloads their model, and stops them.
+
+Knows processes and signals. Does not know HTTP.
+"""
+
+import multiprocessing
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from types import FrameType
+from typing import Any
+
+from garbage_cli.errors import GarbageError, ServerError
+from garbage_cli.server.memory import free_memory
+from garbage_cli.server.metrics import MetricsFolder
+from garbage_cli.server.options import ServeOptions
+from garbage_cli.server.worker import Loaded, Ready, work
+
+HUNG = 30.0
+"""Seconds without a turn of its event loop after which a worker is replaced."""
+SHORT_LIFE = 10.0
+"""A worker that dies sooner than so many seconds after its start is started again after a pause that grows."""
+LOADING = 300.0
+"""Seconds that a worker may take to load its model."""
+
+_spawn = multiprocessing.get_context("spawn")
+
+
+def _tell(text: str) -> None:
+    """A worker has no console; its remarks go to stderr."""
+    sys.stderr.write(f"{text}\n")
+
+
+class _Worker:
+    """A worker's process, seen from outside."""
+
+    def __init__(self, options: ServeOptions, listener: socket.socket) -> None:
+        self.link, theirs = _spawn.Pipe()
+        self.beat = _spawn.Value("d", 0.0, lock=False)
+        self.process = _spawn.Process(target=work, args=(options, listener, theirs, self.beat, _tell), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.born = time.monotonic()
+        self.is_ready = False
+
+    @property
+    def pid(self) -> int:
+        pid = self.process.pid
+        assert pid is not None
+        return pid
+
+    @property
+    def is_hung(self) -> bool:
+        return self.is_ready and time.monotonic() - self.beat.value > HUNG
+
+    def hear(self, seconds: float) -> Any:
+        """The next thing it says; None if it says nothing in time; raises EOFError once it is dead."""
+        try:
+            return self.link.recv() if self.link.poll(seconds) else None
+        except OSError:
+            raise EOFError from None
+
+    def end(self) -> str:
+        """How it ended, in words."""
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+
+class Supervisor:
+    """Runs the workers of one server."""
+
+    def __init__(
+        self,
+        options: ServeOptions,
+        listener: socket.socket,
+        folder: MetricsFolder,
+        *,
+        renew: Callable[[ServeOptions], ServeOptions],
+        tell: Callable[[str], object],
+    ) -> None:
+        """`renew` checks the model's folder anew, and returns options with the engine that is to be taken."""
+        self._options = options
+        self._listener = listener
+        self._folder = folder
+        self._renew = renew
+        self._tell = tell
+        self._workers: list[_Worker] = []
+        self._wake = threading.Event()
+        self._stop: signal.Signals | None = None
+        self._hurry = False
+        self._reload = False
+        self._reloading: threading.Thread | None = None
+        self._failures = 0
+        self._not_before = 0.0
+
+    def run(self, on_ready: Callable[[], object]) -> None:
+        """Serve until SIGTERM or Ctrl-C; raise ServerError if no worker can start, KeyboardInterrupt after Ctrl-C."""
+        with self._signals():
+            try:
+                self._start_all()
+                if self._stop is None:
+                    on_ready()
+                while self._stop is None:
+                    self._wake.wait(0.2)
+                    self._wake.clear()
+                    self._look_after()
+            finally:
+                self._end_all()
+        if self._stop == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    # ---- signals
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        names = ("SIGTERM", "SIGINT", "SIGHUP")
+        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        before = {number: signal.signal(number, self._heed) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _heed(self, number: int, frame: FrameType | None) -> None:
+        if number == getattr(signal, "SIGHUP", None):
+            self._reload = True
+        else:
+            self._hurry = self._stop is not None
+            self._stop = signal.Signals(number)
+        self._wake.set()
+
+    # ---- starting
+
+    def _start_all(self) -> None:
+        """One first: what is wrong with it is wrong with all, and its size says whether the others fit."""
+        first = self._start()
+        size = self._await(first)
+        if self._stop is not None or self._options.workers == 1:
+            return
+        self._check_memory(size)
+        rest = [self._start() for _ in range(self._options.workers - 1)]
+        for worker in rest:
+            self._await(worker)
+
+    def _start(self) -> _Worker:
+        worker = _Worker(self._options, self._listener)
+        self._workers.append(worker)
+        return worker
+
+    def _await(self, worker: _Worker) -> int:
+        """Wait until a worker has its model; return the bytes it needs for itself."""
+        until = time.monotonic() + LOADING
+        while self._stop is None:
+            try:
+                said = worker.hear(0.2)
+            except EOFError:
+                worker.process.join(5)
+                hint = "; is there enough memory?" if worker.process.exitcode == -signal.SIGKILL else ""
+                raise ServerError(f"a worker {worker.end()} while it loaded the model{hint}") from None
+            if isinstance(said, Ready):
+                worker.is_ready = True
+                return said.private_bytes
+            if said is not None:
+                raise ServerError(str(said))
+            if time.monotonic() > until:
+                raise ServerError(f"a worker did not load the model within {LOADING:g} seconds")
+        return 0
+
+    def _check_memory(self, size: int) -> None:
+        others, free = self._options.workers - 1, free_memory()
+        if free is not None and others * size > free:
+            fit = 1 + int(free // max(1, size))
+            raise ServerError(
+                f"{others + 1} workers need about {others + 1} × {size >> 20} MiB, and beside the first one "
+                f"{free >> 20} MiB are free; use --workers {fit}"
+            )
+
+    # ---- looking after them
+
+    def _look_after(self) -> None:
+        for worker in list(self._workers):
+            self._look_at(worker)
+        if len(self._workers) < self._options.workers and time.monotonic() >= self._not_before:
+            self._start()
+        if self._reload and (self._reloading is None or not self._reloading.is_alive()):
+            self._reload = False
+            self._reloading = threading.Thread(target=self._reload_all, daemon=True)
+            self._reloading.start()
+
+    def _look_at(self, worker: _Worker) -> None:
+        if worker.is_hung:
+            self._tell(f"worker {worker.pid} hangs; it is replaced")
+            worker.process.kill()
+            worker.process.join()
+        if not worker.process.is_alive():
+            self._bury(worker)
+        elif not worker.is_ready:
+            with suppress(EOFError):
+                said = worker.hear(0)
+                worker.is_ready = isinstance(said, Ready)
+                if isinstance(said, str):
+                    self._tell(f"a new worker can't start: {said}")
+
+    def _bury(self, worker: _Worker) -> None:
+        worker.process.join()
+        self._folder.forget(worker.pid)
+        worker.link.close()
+        self._workers.remove(worker)
+        if self._stop is not None:
+            return
+        self._failures = self._failures + 1 if time.monotonic() - worker.born < SHORT_LIFE else 0
+        pause = min(30.0, 0.5 * 2**self._failures) if self._failures else 0.0
+        self._not_before = time.monotonic() + pause
+        after = f" in {pause:g} s" if pause else ""
+        self._tell(f"worker {worker.pid} {worker.end()}; another one is started{after}")
+
+    def _reload_all(self) -> None:
+        """Check the model's folder, then have one worker after the other load it beside the old one."""
+        try:
+            options = self._renew(self._options)
+        except (GarbageError, OSError) as error:
+            self._tell(f"not reloaded, the model before goes on: {error}")
+            return
+        self._options = options
+        done = 0
+        for worker in [each for each in self._workers if each.is_ready]:
+            try:
+                worker.link.send(replace(options))
+                said = worker.hear(LOADING)
+            except (EOFError, OSError):
+                continue  # it died; the next one starts with the new model
+            if isinstance(said, Loaded) and not said.failed:
+                done += 1
+            else:
+                self._tell(f"worker {worker.pid} goes on with the model before: {said.failed if said else 'no answer'}")
+        self._tell(f"reloaded {options.model} in {done} worker{'' if done == 1 else 's'}")
+
+    # ---- stopping
+
+    def _end_all(self) -> None:
+        """Have all finish what they accepted; kill what is left after that, or at a second wish."""
+        for worker in self._workers:
+            with suppress(OSError):
+                worker.process.terminate()
+        until = time.monotonic() + self._options.drain_seconds + 5
+        while any(each.process.is_alive() for each in self._workers) and time.monotonic() < until and not self._hurry:
+            time.sleep(0.05)
+        for worker in self._workers:
+            if worker.process.is_alive():
+                worker.process.kill()
+            worker.process.join()

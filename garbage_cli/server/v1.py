@@ -1,0 +1,89 @@
+"""Our own routes: `/v1/predict` and `/v1/model`."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from garbage_cli import __version__, wire
+from garbage_cli.labels import BINS, Label
+from garbage_cli.prediction import Photo
+from garbage_cli.server.desk import Asked, Desk
+from garbage_cli.server.front import JSON, ticket_of
+from garbage_cli.server.model import Model
+from garbage_cli.server.multipart import read_files
+from garbage_cli.server.photos import content_type, numbered
+from garbage_cli.wire import RequestError
+
+
+async def predict(desk: Desk, request: Request) -> Response:
+    """Photos as a raw body, as multipart files, or as JSON `{"images": [base64, …], "top_k": n}`.
+
+    A photo that can't be answered has an `error` of its own; if none can, the status is 422.
+    """
+    top_k = wire.parse_top_k(request.query_params.get("top_k"))
+    parse = partial(_parse, kind=request.headers.get("content-type", ""), top_k=top_k)
+    model, _, predictions = await desk.take(request, ticket_of(request), parse)
+    value = {"model": model.bundle.name, "results": [wire.prediction_to_json(each) for each in predictions]}
+    status = 422 if all(each.error for each in predictions) else 200
+    return Response(wire.dumps(value), status, media_type=JSON)
+
+
+def _parse(body: bytes, model: Model, *, kind: str, top_k: int | None) -> tuple[Asked, None]:
+    match content_type(kind):
+        case "application/json":
+            parsed = wire.parse_predict(wire.parse_json(body))
+            return Asked(numbered(parsed.images), parsed.top_k or top_k), None
+        case "multipart/form-data":
+            return Asked(read_files(body, kind), top_k), None
+    if not body:
+        raise RequestError("the body is empty; send an image file, multipart files, or JSON")
+    return Asked([Photo("image", body)], top_k), None
+
+
+async def model(desk: Desk, request: Request) -> Response:
+    """What answers here: kinds, bins, input, engine, and how good it was found to be."""
+    return Response(wire.dumps(model_facts(desk.model)), media_type=JSON)
+
+
+def model_facts(model: Model) -> dict[str, Any]:
+    """Return the object of `/v1/model`."""
+    predictor = model.predictor
+    bundle = predictor.bundle
+    spec = bundle.preprocess
+    return {
+        "name": bundle.name,
+        "version": bundle.digest[:12],
+        "garbage": __version__,
+        "classes": [_class(each) for each in bundle.labels.items],
+        "bins": [
+            {"name": each.chinese, "english": each.english, "colour": each.colour}
+            for each in BINS
+            if any(label.bin is each for label in bundle.labels.items)
+        ],
+        "input": {
+            "shape": list(bundle.input_shape),
+            "resize_short": spec.resize_short,
+            "crop": spec.crop,
+            "mean": list(spec.mean),
+            "std": list(spec.std),
+        },
+        "top_k": predictor.top_k,
+        "threshold": predictor.threshold,
+        "engine": predictor.engine,
+        "precision": predictor.precision,
+        "figures": _figures(bundle.facts.get("metrics")),
+    }
+
+
+def _class(label: Label) -> dict[str, Any]:
+    return {"class_id": label.class_id, "name": label.name, "bin": label.bin_name, "english": label.english}
+
+
+def _figures(metrics: object) -> dict[str, Any] | None:
+    """The few figures that say how good a model is; None where nothing was measured."""
+    if not isinstance(metrics, Mapping):
+        return None
+    return {name: metrics.get(name) for name in ("photos", "top1", "bin_accuracy", "macro_f1")}
