@@ -74,7 +74,7 @@ class HubAnswers:
         """
         begun = time.perf_counter()
         request = parse_hub(body, input_shape=self._bundle.input_shape)
-        top_k = request.top_k or (None if request.generation == "C" else SERVING_TOP_K)
+        top_k = request.top_k or (SERVING_TOP_K if request.generation == "A" else None)
         predictions = self._answer_request(request, top_k)
         if all(each.error is not None for each in predictions):
             raise RequestError(hub_message(predictions))

@@ -65,17 +65,22 @@ def _revert_params(params: object, input_shape: Shape) -> tuple[int, ...]:
         raise RequestError(f'"revert_params" must be an object, not {shown(params)}: {example}')
     if params.get("dtype") != "float32":
         raise RequestError(f'"dtype" in "revert_params" must be "float32", not {shown(params.get("dtype"))}')
-    return check_shape(params.get("shape"), input_shape, where='"shape" in "revert_params"')
+    return check_shape(
+        params.get("shape"), input_shape, where='"shape" in "revert_params"', instead="in base64, in a list"
+    )
 
 
-def check_shape(shape: object, input_shape: Shape, *, where: str) -> tuple[int, ...]:
-    """Return the shape of a preprocessed tensor; raise RequestError if the model does not take it."""
+def check_shape(shape: object, input_shape: Shape, *, where: str, instead: str) -> tuple[int, ...]:
+    """Return the shape of a preprocessed tensor; raise RequestError if the model does not take it.
+
+    The message names the place, and how to send an image file `instead`.
+    """
     if not isinstance(shape, list) or len(shape) != 4 or not all(is_whole(each) and each > 0 for each in shape):
         raise RequestError(f"{where} must be 4 whole numbers from 1, as in {[1, *input_shape]}, not {shown(shape)}")
     if tuple(shape[1:]) != input_shape:
         raise RequestError(
             f"{where} is {shown(shape)}, but this model takes {list(input_shape)} of each photo; "
-            "preprocess to that, or send the image file itself in base64, in a list"
+            f"preprocess to that, or send the image file itself {instead}"
         )
     if shape[0] > MAX_IMAGES:
         raise RequestError(f"{where} says {shown(shape[0])} images; send at most {MAX_IMAGES} in one request")
