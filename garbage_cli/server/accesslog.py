@@ -5,23 +5,26 @@ and counted. Several workers may write to one file or pipe: every write holds wh
 pipe takes in one piece.
 """
 
+import errno
 import json
 import os
 import queue
 import re
-import stat
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from garbage_cli.errors import ServerError
 
 STDOUT = "-"
 _CAPACITY = 10_000
 """Records that may wait to be written."""
+_AT_ONCE = 256
+"""Records that the thread takes at a time."""
 _PIECE = 4096
 """Bytes of one write: what Linux puts into a pipe without another's bytes in between."""
 _GATHER = 0.02
@@ -45,7 +48,10 @@ class AccessLog:
         self._lost_lock = threading.Lock()
         self._lost = 0
         self._last_loss = 0.0
+        self._unwritten = 0
+        """Lines that the thread has in hand."""
         self._torn = False
+        """The last line in the file has no end: there was no room for it."""
         self._handle = -1
         self._closed = target is None
         self._thread = threading.Thread(target=self._work, name="access log", daemon=True)
@@ -70,20 +76,22 @@ class AccessLog:
         self._queue.put(None)
         self._thread.join(1)
         if self._thread.is_alive():
-            self._lose(max(1, self._queue.qsize()), "it took no more lines")
+            self._lose(self._unwritten + max(0, self._queue.qsize() - 1), "it took no more lines before the end")
 
     def _work(self) -> None:
         """Write lines, several at once, until the end is in the queue."""
-        waiting, ended = [self._queue.get()], False
+        ended = False
         while not ended:
-            if waiting[-1] is not None and not self._closed:
+            waiting = [self._queue.get()]
+            if waiting[0] is not None and not self._closed and self._queue.qsize() < _AT_ONCE:
                 time.sleep(_GATHER)
             with suppress(queue.Empty):
-                while len(waiting) < _CAPACITY:
+                while len(waiting) < _AT_ONCE:
                     waiting.append(self._queue.get_nowait())
-            ended = waiting[-1] is None
-            self._write_pieces([_line(record) for record in waiting if record is not None])
-            waiting = [] if ended else [self._queue.get()]
+            ended = any(record is None for record in waiting)
+            records = [record for record in waiting if record is not None]
+            self._unwritten = len(records)
+            self._write_pieces([_line(record) for record in records])
         os.close(self._handle)
 
     def _write_pieces(self, lines: list[bytes]) -> None:
@@ -100,18 +108,19 @@ class AccessLog:
 
     def _write(self, lines: list[bytes]) -> None:
         """Write whole lines in one go; count those that did not get through."""
-        torn, data = self._torn, b"".join(lines)
+        start, data = b"\n" if self._torn else b"", b"".join(lines)
+        lost, reason = len(lines), "there was room for a part only"
         try:
             self._reopen_if_moved()
-            written = os.write(self._handle, (b"\n" if torn else b"") + data) - torn
-            whole = data.count(b"\n", 0, max(0, written))
-            if 0 < written < len(data):  # the disk is full now, or a limit is met
-                self._torn = not data[:written].endswith(b"\n")
-                raise OSError(0, "there was room for a part only")
-            self._torn = torn and written < 0
+            written = os.write(self._handle, start + data)
         except OSError as error:
-            lost = len(lines) - (whole if error.errno == 0 else 0)
-            self._lose(lost, error.strerror or "it can't be written")
+            reason = error.strerror or str(error)
+        else:
+            self._torn = not (start + data)[:written].endswith(b"\n")
+            lost -= data.count(b"\n", 0, max(0, written - len(start)))
+        self._unwritten -= len(lines)
+        if lost:
+            self._lose(lost, reason)
         else:
             self._say_if_it_works_again()
 
@@ -122,8 +131,7 @@ class AccessLog:
             return
         here = os.fstat(self._handle)
         try:
-            there = os.stat(self._target)
-            if os.path.samestat(here, there):
+            if os.path.samestat(here, Path(self._target).stat()):
                 return
         except FileNotFoundError:
             pass
@@ -131,7 +139,7 @@ class AccessLog:
             handle = _open(self._target)
         except ServerError as error:
             if here.st_nlink == 0:
-                raise OSError(1, str(error)) from None
+                raise OSError(errno.ENOENT, str(error)) from None
             return  # it was renamed, and no new one can be made yet: the old one still takes lines
         os.dup2(handle, self._handle, inheritable=False)
         os.close(handle)
@@ -180,7 +188,7 @@ def _open(target: str) -> int:
 
 def _duplicate_of_stdout() -> int:
     if sys.__stdout__ is None:  # it was closed when Python began; number 1 may be anything now
-        raise OSError(0, "stdout is closed")
+        raise OSError(errno.EBADF, "stdout is closed")
     return os.dup(1)
 
 
@@ -222,8 +230,9 @@ def _say(text: str) -> None:
     """Put a line on stderr from a thread of its own: stderr may be as stuck as the log is."""
 
     def put() -> None:
-        with suppress(OSError, ValueError):
-            print(text, file=sys.stderr, flush=True)  # noqa: T201 - a worker has no console
+        with suppress(OSError, ValueError, AttributeError):  # it may be full, closed, or None
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
     with suppress(RuntimeError):
         threading.Thread(target=put, name="access log's word", daemon=True).start()
