@@ -277,19 +277,22 @@ def _curls(document: Json, path: str, method: str, operation: Json, url: str) ->
     if not content:
         lines = [[*start, *(["-X", method.upper()] if method != "get" else []), address]]
     else:
-        lines = [[*start, *_sent(content_type, media), address] for content_type, media in content.items()]
+        sent = [_sent(content_type, media) for content_type, media in content.items()]
+        lines = [[*start, *each, address] for each in sent if each]
     yield "<h4>curl</h4>"
     yield from (f"<pre><code>{escape(shlex.join(line))}</code></pre>" for line in lines)
 
 
 def _sent(content_type: str, media: Json) -> list[str]:
+    """How curl sends such a body; nothing for one that a line can't show."""
     if content_type == "multipart/form-data":
         return ["-F", "images=@photo.jpg", "-F", "images=@another.jpg"]
     named = ["-H", f"Content-Type: {content_type.replace('*', 'jpeg')}"]
     examples = [each["value"] for each in media.get("examples", {}).values()]
     if examples:
         return [*named, "-d", json.dumps(examples[0], ensure_ascii=False)]
-    return [*named, "--data-binary", "@photo.jpg"]
+    file = media["schema"].get("x-file")
+    return [*named, "--data-binary", f"@{file}"] if file else []
 
 
 def _filled_path(document: Json, path: str, operation: Json) -> str:
