@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from rich.cells import chop_cells, set_cell_size
 from rich.console import Console
@@ -25,8 +26,12 @@ from garbage_cli.console.terminal import (
     say,
     show_error,
 )
+from garbage_cli.errors import ServerError
 from garbage_cli.prediction import Prediction
 from garbage_cli.wire import prediction_to_json
+
+if TYPE_CHECKING:
+    from garbage_cli.client import Summary
 
 NOT_SURE = "不确定 not sure"
 
@@ -75,6 +80,10 @@ def show(
         (view if rows else _show_none)(predictions, total, tally)
     except KeyboardInterrupt:
         say(f"stopped; {tally}" + ("; go on with the same command and --resume" if resumable else ""))
+        raise
+    except ServerError:
+        if tally.good or tally.unsure or tally.bad:
+            say(f"broken off; {tally}" + ("; go on with the same command and --resume" if resumable else ""))
         raise
     say(str(tally))
     return not tally.bad
@@ -189,6 +198,27 @@ def _print_json_lines(predictions: Iterable[Prediction]) -> bool:
         print_json(prediction_to_json(prediction))
         answered = answered and prediction.error is None
     return answered
+
+
+def tell_pace(summary: "Summary", *, json: bool) -> None:
+    """Say how fast a server answered, if it was asked about several photos; with `json` how many too."""
+    if summary.answered + summary.failed < 2:
+        return
+    counted = f"{summary.answered} answered" + (f", {summary.failed} failed" if summary.failed else "")
+    words = [*([f"{summary.per_second:.1f} photos/s"] if summary.answered else [])]
+    if summary.p50 is not None and summary.p99 is not None:
+        words += [f"p50 {_brief(summary.p50)}", f"p99 {_brief(summary.p99)}"]
+    if summary.retries:
+        words.append(count(summary.retries, "retry"))
+    if said := "; ".join([*([counted] if json else []), *([", ".join(words)] if words else [])]):
+        say(said)
+
+
+def _brief(seconds: float) -> str:
+    """180 ms, 2.4 ms, 12.3 s."""
+    if seconds >= 9.995:
+        return f"{seconds:.1f} s"
+    return f"{seconds * 1000:.1f} ms" if seconds < 0.00995 else f"{seconds * 1000:.0f} ms"
 
 
 def tell_font(typeface: Typeface) -> None:
