@@ -225,7 +225,9 @@ def test_a_tensor_gets_the_answers_of_its_photos(module: Any, bundle: ModelBundl
     assert 0 < b["elapse"] < 60
 
 
-def test_of_a_tensor_as_many_kinds_are_named_as_are_asked_for_or_five_or_all(module: Any, bundle: ModelBundle, red: bytes) -> None:
+def test_of_a_tensor_as_many_kinds_are_named_as_are_asked_for_or_five_or_all(
+    module: Any, bundle: ModelBundle, red: bytes
+) -> None:
     tensor = as_tensor(Predictor(bundle), red)
     assert len(module.serving_method(**tensor, top_k=2)["prediction"][0]["clas_ids"]) == 2
     assert len(module.serving_method(**tensor, top_k=None)["prediction"][0]["clas_ids"]) == 3
