@@ -27,6 +27,7 @@ from garbage_cli.errors import BundleError, ConfigError, GarbageError, ImageErro
 from garbage_cli.hubmodule import HubAnswers, answers, wish_for, write_hub_module
 from garbage_cli.prediction import Photo
 from garbage_cli.predictor import Predictor
+from garbage_cli.wire.hub import hub_results, parse_hub
 
 FILES = {"__init__.py", "module.py", "inference"}
 
@@ -191,7 +192,8 @@ def test_serving_answers_a_body_as_the_wire_has_it(module: Any, bundle: ModelBun
     green = (photos / "绿 色.png").read_bytes()
     results = module.serving_method(images=[b64(red), b64(green)], top_k=3)
     predictor = Predictor(bundle, top_k=3)
-    expected = wire.hub_results_a([predictor.answer(Photo("", each)) for each in (red, green)], seconds=0)
+    request = parse_hub({"images": [b64(red), b64(green)]}, input_shape=bundle.input_shape)
+    expected: Any = hub_results(request, [predictor.answer(Photo("", each)) for each in (red, green)], seconds=0)
     assert [each[:2] for each in results] == [each[:2] for each in expected]
     assert all(0 < each[2] < 60 for each in results)
 

@@ -4,7 +4,7 @@
 or models. `hub` and `v2` need numpy, and are imported by who needs them: the client does not.
 """
 
-from garbage_cli.wire.envelope import HUB_CONTENT_TYPE, HUB_FAILED, HUB_NO_MODULE, HUB_OK, hub_reply, hub_results_a
+from garbage_cli.wire.envelope import HUB_CONTENT_TYPE, HUB_FAILED, HUB_NO_MODULE, HUB_OK, hub_reply
 from garbage_cli.wire.reading import MAX_IMAGES, RequestError, dumps, parse_json, parse_top_k
 from garbage_cli.wire.v1 import PredictRequest, parse_predict, prediction_from_json, prediction_to_json
 
@@ -18,7 +18,6 @@ __all__ = [
     "RequestError",
     "dumps",
     "hub_reply",
-    "hub_results_a",
     "parse_json",
     "parse_predict",
     "parse_top_k",

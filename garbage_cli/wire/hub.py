@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from garbage_cli.errors import ImageError
 from garbage_cli.prediction import Prediction
-from garbage_cli.wire.envelope import hub_results_a
 from garbage_cli.wire.reading import MAX_IMAGES, RequestError, is_whole, parse_top_k, read_images, shown
 
 Generation = Literal["A", "B", "C"]
@@ -114,26 +113,32 @@ def from_bytes(data: bytes, shape: tuple[int, ...], *, name: str) -> NDArray[np.
 
 
 def hub_results(request: HubRequest, predictions: Sequence[Prediction], *, seconds: float) -> object:
-    """Return the `results` of the request's generation; `seconds` is for all photos. What failed has empty lists."""
+    """Return the `results` of the request's generation; a photo that failed has empty lists.
+
+    `seconds` is for all photos; generation A shares it out among them.
+    """
     if request.generation == "A":
-        return hub_results_a(predictions, seconds=seconds)
+        share = seconds / max(1, len(predictions))
+        return [[_class_ids(each), _scores(each), share] for each in predictions]
     named = _answer_b if request.generation == "B" else _answer_c
     return {"prediction": [named(each) for each in predictions], "elapse": seconds}
 
 
 def _answer_b(prediction: Prediction) -> dict[str, object]:
-    return {
-        "clas_ids": [each.label.class_id for each in prediction.scores],  # so it is written there
-        "scores": [each.score for each in prediction.scores],
-    }
+    return {"clas_ids": _class_ids(prediction), "scores": _scores(prediction)}  # so it is written there
 
 
 def _answer_c(prediction: Prediction) -> dict[str, object]:
-    return {
-        "class_ids": [each.label.class_id for each in prediction.scores],
-        "scores": [each.score for each in prediction.scores],
-        "label_names": [each.label.text for each in prediction.scores],
-    }
+    names = [each.label.text for each in prediction.scores]
+    return {"class_ids": _class_ids(prediction), "scores": _scores(prediction), "label_names": names}
+
+
+def _class_ids(prediction: Prediction) -> list[int]:
+    return [each.label.class_id for each in prediction.scores]
+
+
+def _scores(prediction: Prediction) -> list[float]:
+    return [each.score for each in prediction.scores]
 
 
 def hub_message(predictions: Sequence[Prediction]) -> str:
