@@ -4,6 +4,7 @@ Knows PaddleHub's folders and what it asks of a module. Does not import PaddleHu
 """
 
 from garbage_cli.hubmodule.answers import HubAnswers, wish_for
+from garbage_cli.hubmodule.serving import serve_with_hub
 from garbage_cli.hubmodule.writing import INFERENCE, MODULE, write_hub_module
 
-__all__ = ["INFERENCE", "MODULE", "HubAnswers", "wish_for", "write_hub_module"]
+__all__ = ["INFERENCE", "MODULE", "HubAnswers", "serve_with_hub", "wish_for", "write_hub_module"]
