@@ -10,20 +10,19 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
 from garbage_cli.errors import ConfigError
 from garbage_cli.prediction import Prediction
 from garbage_cli.predictor import check_top_k
-from garbage_cli.server.metrics import Metrics
+from garbage_cli.server.metrics import Metrics, Reason, Stage
 from garbage_cli.server.model import Item, Model
 from garbage_cli.server.options import ServeOptions
 from garbage_cli.wire import RequestError
 
 Result = TypeVar("Result")
-Reason = Literal["busy", "too large", "slow", "timeout", "rate", "key", "draining"]
 
 HELD_BODIES = 256 * 1024 * 1024
 """Bytes of bodies that a worker holds at once, of all requests together; at least four of the largest."""
@@ -52,7 +51,7 @@ class Ticket:
     bytes: int = 0
     photos: int = 0
     failed: int = 0
-    stages: dict[str, float] = field(default_factory=dict)
+    stages: dict[Stage, float] = field(default_factory=dict)
     """Seconds by stage; of several photos, all of theirs together."""
 
 
@@ -107,9 +106,11 @@ class Desk:
         return await asyncio.get_running_loop().run_in_executor(self._parsing, work, *args)
 
     async def take(
-        self, request: Request, ticket: Ticket, parse: Parse[Result]
+        self, request: Request, ticket: Ticket, parse: Parse[Result], *, at_once: bool = False
     ) -> tuple[Model, Result, list[Prediction]]:
         """Read a request, have its photos answered, in order; return them with the model and what the parsing found.
+
+        Parsing that is no work may be done `at_once`, without a thread.
 
         Raises Refused over a limit, RequestError over a body, ClientDisconnect if nobody waits any more.
         """
@@ -117,7 +118,7 @@ class Desk:
             self._refuse_if_full()
             async with self._body(request, ticket) as body, self._place():
                 with self._using() as model:
-                    answering = self._answer(model, ticket, body, parse)
+                    answering = self._answer(model, ticket, body, parse, at_once)
                     parsed, predictions = await self._while_wanted(request, answering)
                     return model, parsed, predictions
 
@@ -225,9 +226,9 @@ class Desk:
             await asyncio.gather(task, gone, return_exceptions=True)
 
     async def _answer(
-        self, model: Model, ticket: Ticket, body: bytes, parse: Parse[Result]
+        self, model: Model, ticket: Ticket, body: bytes, parse: Parse[Result], at_once: bool
     ) -> tuple[Result, list[Prediction]]:
-        asked, parsed = await self.run(parse, body, model)
+        asked, parsed = parse(body, model) if at_once else await self.run(parse, body, model)
         try:
             top_k = model.predictor.top_k if asked.top_k is None else check_top_k(asked.top_k, model.bundle.labels)
         except ConfigError as error:
@@ -252,7 +253,8 @@ class Desk:
 
     async def _one(self, model: Model, ticket: Ticket, item: Item, top_k: int) -> Prediction:
         answer = await asyncio.wrap_future(model.submit(item, top_k))
-        for stage, seconds in (("wait", answer.wait), ("decode", answer.decode), ("infer", answer.infer)):
+        spent: dict[Stage, float] = {"wait": answer.wait, "decode": answer.decode, "infer": answer.infer}
+        for stage, seconds in spent.items():
             ticket.stages[stage] = ticket.stages.get(stage, 0.0) + seconds
         self._seconds += 0.1 * (answer.decode + answer.infer - self._seconds)
         return answer.prediction

@@ -112,7 +112,9 @@ class Front:
         metrics = self._desk.metrics
         metrics.request(ticket.route, ticket.status or GONE, seconds)
         for stage, spent in ticket.stages.items():
-            metrics.stage(stage, spent)  # type: ignore[arg-type]
+            metrics.stage(stage, spent)
+        if ticket.photos:
+            metrics.stage("total", seconds)
         if self._desk.options.access_log is None:
             return
         record: dict[str, object] = {

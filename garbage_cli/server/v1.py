@@ -17,6 +17,8 @@ from garbage_cli.server.multipart import read_files
 from garbage_cli.server.photos import content_type, numbered
 from garbage_cli.wire import RequestError
 
+MULTIPART = "multipart/form-data"
+
 
 async def predict(desk: Desk, request: Request) -> Response:
     """Photos as a raw body, as multipart files, or as JSON `{"images": [base64, …], "top_k": n}`.
@@ -24,20 +26,21 @@ async def predict(desk: Desk, request: Request) -> Response:
     A photo that can't be answered has an `error` of its own; if none can, the status is 422.
     """
     top_k = wire.parse_top_k(request.query_params.get("top_k"))
-    parse = partial(_parse, kind=request.headers.get("content-type", ""), top_k=top_k)
-    model, _, predictions = await desk.take(request, ticket_of(request), parse)
+    kind = request.headers.get("content-type", "")
+    parse = partial(_parse, kind=kind, top_k=top_k)
+    raw = content_type(kind) not in (JSON, MULTIPART)
+    model, _, predictions = await desk.take(request, ticket_of(request), parse, at_once=raw)
     value = {"model": model.bundle.name, "results": [wire.prediction_to_json(each) for each in predictions]}
     status = 422 if all(each.error for each in predictions) else 200
     return Response(wire.dumps(value), status, media_type=JSON)
 
 
 def _parse(body: bytes, model: Model, *, kind: str, top_k: int | None) -> tuple[Asked, None]:
-    match content_type(kind):
-        case "application/json":
-            parsed = wire.parse_predict(wire.parse_json(body))
-            return Asked(numbered(parsed.images), parsed.top_k or top_k), None
-        case "multipart/form-data":
-            return Asked(read_files(body, kind), top_k), None
+    if content_type(kind) == JSON:
+        parsed = wire.parse_predict(wire.parse_json(body))
+        return Asked(numbered(parsed.images), parsed.top_k or top_k), None
+    if content_type(kind) == MULTIPART:
+        return Asked(read_files(body, kind), top_k), None
     if not body:
         raise RequestError("the body is empty; send an image file, multipart files, or JSON")
     return Asked([Photo("image", body)], top_k), None
