@@ -655,7 +655,8 @@ def test_auto_knows_a_paddlehub_by_its_first_page(garbage: Garbage, tmp_path: Pa
         shown = garbage("request", photo, "--url", server.url, "-v", "--top-k", 1)
     assert shown.code == 0
     assert shown.out.startswith("可回收物 Recyclable → 易拉罐 drink can 75.0 %")
-    assert "is a PaddleHub server: photos go to /predict/garbage_classification" in shown.err
+    assert "is a PaddleHub: photos go to /predict/garbage_classification or /predict/clas_system" in shown.err
+    assert "its class numbers are the 40 kinds" in shown.err
     assert [each.path for each in server.asked] == ["/readyz", "/", "/predict/garbage_classification"]
     sent = json.loads(server.posts[0].body)
     assert (set(sent), len(sent["images"]), sent["top_k"]) == ({"images", "top_k"}, 1, 1)

@@ -50,8 +50,7 @@ def request(
 ) -> None:
     """Have a running server say which bin each photo belongs in.
 
-    A busy server is asked again, for a minute per photo. A photo that gets no answer is named, the rest go on; exit
-    code 1.
+    A busy server is asked again, for a minute per photo. A bad photo is named, the rest go on; exit code 1.
 
     \b
     garbage request img.jpg

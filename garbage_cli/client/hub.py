@@ -38,7 +38,10 @@ class Hub:
     @property
     def words(self) -> str:
         """What it is, in a sentence's rest."""
-        return f"a PaddleHub server: photos go to /predict/{' or /predict/'.join(self._modules)}"
+        kinds = "those of --labels" if self._naming.given else "the 40 kinds"
+        return (
+            f"a PaddleHub: photos go to /predict/{' or /predict/'.join(self._modules)}, its class numbers are {kinds}"
+        )
 
     def requests(self, data: bytes) -> list[Request]:
         """Return a request for each module that may be there; the first one that is answers."""

@@ -204,14 +204,14 @@ def tell_pace(summary: "Summary", *, json: bool) -> None:
     """Say how fast a server answered, if it was asked about several photos; with `json` how many too."""
     if summary.answered + summary.failed < 2:
         return
-    counted = f"{summary.answered} answered" + (f", {summary.failed} failed" if summary.failed else "")
-    words = [*([f"{summary.per_second:.1f} photos/s"] if summary.answered else [])]
+    words = [f"{summary.per_second:.1f} photos/s"] if summary.answered else []
     if summary.p50 is not None and summary.p99 is not None:
         words += [f"p50 {_brief(summary.p50)}", f"p99 {_brief(summary.p99)}"]
     if summary.retries:
         words.append(count(summary.retries, "retry"))
-    if said := "; ".join([*([counted] if json else []), *([", ".join(words)] if words else [])]):
-        say(said)
+    lines = [str(Tally(good=summary.answered, bad=summary.failed))] if json else []
+    if lines or words:
+        say("; ".join([*lines, *([", ".join(words)] if words else [])]))
 
 
 def _brief(seconds: float) -> str:
