@@ -190,7 +190,8 @@ def _replies(document: Json, operation: Json) -> str:
 def _reply(document: Json, status: str, node: Json, told: dict[str, str]) -> str:
     reply = _resolved(document, node)
     colour = "post" if status.startswith("2") else "bad"
-    content = "".join(_reply_body(document, status, *each, told) for each in reply.get("content", {}).items())
+    kinds = reply.get("content", {})
+    content = "".join(_reply_body(document, status, kind, media, told) for kind, media in kinds.items())
     return f'<li><span class="tag {colour}">{escape(status)}</span>{_prose(reply["description"])}{content}</li>'
 
 
