@@ -28,7 +28,7 @@ from garbage_cli.sources import Sources
 Garbage = Callable[..., Result]
 
 HEAVY = (
-    "paddle", "paddleclas", "paddlehub", "openvino", "onnxruntime", "numpy", "PIL", "fastapi", "uvicorn", "httpx",
+    "paddle", "paddleclas", "paddlehub", "openvino", "onnxruntime", "numpy", "PIL", "starlette", "uvicorn", "httpx",
     "sklearn", "scipy", "matplotlib", "jinja2",
 )  # fmt: skip
 
@@ -79,7 +79,15 @@ def test_unpack_predict_and_request_load_no_paddle(colour_bundle: Path, tmp_path
         "except SystemExit as end:\n    assert not end.code"
     )
     used = loaded_by(server)
-    assert {"fastapi", "uvicorn", "openvino", "httpx"} <= used
+    assert {"starlette", "uvicorn", "httpx"} <= used
+    assert not used & {"paddle", "paddleclas", "paddlehub", "openvino"}  # the engine is in the workers
+    worker = (
+        "from pathlib import Path\n"
+        "from garbage_cli.server import ServeOptions, worker\n"
+        f"worker.Model(ServeOptions(Path({str(colour_bundle)!r})), threads=1, tell=print)"
+    )
+    used = loaded_by(worker)
+    assert {"starlette", "uvicorn", "openvino"} <= used
     assert not used & {"paddle", "paddleclas", "paddlehub"}
 
 
