@@ -105,7 +105,8 @@ def create_app(desk: Desk, log: AccessLog, lifespan: Lifespan | None = None) -> 
     routes = [
         Route(path, partial(_run, handler, desk, path), methods=methods.split()) for methods, path, handler in _ROUTES
     ]
-    front: ASGIApp = Front(Router(routes, lifespan=lifespan), desk, log)
+    router = Router(routes, redirect_slashes=False, lifespan=lifespan)  # a redirect would go where Host says
+    front: ASGIApp = Front(router, desk, log)
     if desk.options.cors:
         front = CORSMiddleware(
             front,

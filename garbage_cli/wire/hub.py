@@ -4,8 +4,6 @@ A is a list of image files in base64 (PaddleClas 2.0). B (2.1 to 2.2.0) and C (f
 base64, with its shape and type beside it; only B has a "top_k". Knows these shapes. Does not know HTTP or models.
 """
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +15,16 @@ from numpy.typing import NDArray
 
 from garbage_cli.errors import ImageError
 from garbage_cli.prediction import Prediction
-from garbage_cli.wire.reading import MAX_IMAGES, RequestError, is_whole, parse_top_k, read_images, shown
+from garbage_cli.wire.reading import (
+    MAX_IMAGES,
+    RequestError,
+    from_base64,
+    is_whole,
+    parse_top_k,
+    read_images,
+    shown,
+    without_line_breaks,
+)
 
 Generation = Literal["A", "B", "C"]
 Shape = tuple[int, int, int]
@@ -91,13 +98,15 @@ def _tensor(text: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         raise RequestError('"images" begins with "data:"; send only what follows "base64,"')
     size = 4 * prod(shape)
     if len(text) != (expected := 4 * -(-size // 3)):
+        text = without_line_breaks(text)
+    if len(text) != expected:
         raise RequestError(
             f'"images" has {len(text)} characters; a tensor of shape {list(shape)} in float32 has {size} bytes, '
-            f"which is {expected} characters of base64, without line breaks"
+            f"which is {expected} characters of base64"
         )
     try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        data = from_base64(text)
+    except ValueError:
         raise RequestError('"images" is not valid base64') from None
     if len(data) != size:
         raise RequestError(f'"images" holds {len(data)} bytes; a tensor of shape {list(shape)} in float32 has {size}')

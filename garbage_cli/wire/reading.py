@@ -4,7 +4,6 @@ Knows no protocol.
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Sequence
 from typing import Any, TypeGuard
@@ -82,9 +81,28 @@ def _decode(text: str) -> bytes | ImageError:
         said = "looks like a URL or path; nothing is fetched, send base64 of the file"
         return ImageError(said, fault="unreadable")
     try:
-        return base64.b64decode(text, validate=True) or ImageError("the file is empty", fault="empty")
-    except (binascii.Error, ValueError):
+        return from_base64(text) or ImageError("the file is empty", fault="empty")
+    except ValueError:
         return ImageError("not valid base64", fault="unreadable")
+
+
+def from_base64(text: str) -> bytes:
+    """Decode base64; raise ValueError over what is none.
+
+    Line breaks are passed over, as PaddleHub does: MIME encoders, Java's and the program `base64` among them, write
+    them. A space is not: it may be a "+" that went through a form.
+    """
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        if (bare := without_line_breaks(text)) == text:
+            raise
+    return base64.b64decode(bare, validate=True)
+
+
+def without_line_breaks(text: str) -> str:
+    """The text in one line."""
+    return text.replace("\n", "").replace("\r", "")
 
 
 def is_whole(value: object) -> TypeGuard[int]:
