@@ -6,13 +6,19 @@ Knows connections. Does not know requests' content.
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADER_SECONDS = 10.0
 """How long a request's first line and headers may take to come, also the first of a new connection."""
 HEADER_BYTES = 64 * 1024
+"""Of a request's first line and headers; also of what else comes beside bodies: trailers, or empty lines."""
 DISCARD_SECONDS = 10.0
 """How long the rest of a body that was refused is read and thrown away, so that its sender gets to read why."""
+SEND_SECONDS = 30.0
+"""How long a client may take none of its answer."""
+_CHUNK = 16
+"""Bytes around each byte of a body that are borne: someone may send chunks of one byte."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -21,54 +27,121 @@ class Protocol(HttpToolsProtocol):
     max_connections = 1024
     """Of this process; a worker sets it by how many files it may open."""
     _timer: asyncio.TimerHandle | None = None
-    _header_bytes = 0
-    _in_headers = True
+    _sending: asyncio.TimerHandle | None = None
+    _beside = 0
+    """Bytes of this request that are not its body."""
+    _in_headers = False
+    _plain_head: bytes | None = None
+    """The head of a request that wished for another protocol, without that wish."""
+    _ended = False
+    """Nothing is taken any more; what still comes is read so that the client gets to read the last answer."""
 
     def connection_made(self, transport: Any) -> None:
         """Take a connection, or turn it away at once."""
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
             self._end(b"503 Service Unavailable", b"busy: too many connections", retry=True)
+            self.transport.close()
             return
         self._arm(HEADER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._disarm()
+        self.resume_writing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, but not headers without end."""
-        if self._in_headers:
-            self._header_bytes += len(data)
-            if self._header_bytes > HEADER_BYTES + len(data):
-                self._end(b"431 Request Header Fields Too Large", b"the headers are too large")
-                return
-        super().data_received(data)
+        if self._ended:
+            return
+        self._beside += len(data)
+        if self._beside > HEADER_BYTES + len(data):  # a body may have begun in this piece
+            self._end(b"431 Request Header Fields Too Large", b"the headers are too large")
+            return
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self._end(b"400 Bad Request", b"this is no valid HTTP request")
+
+    def _feed(self, data: bytes) -> None:
+        """Parse; a request that wishes for another protocol is taken as one that does not, so that its body counts."""
+        while data:
+            try:
+                return self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as wish:
+                data = (self._plain_head or b"") + data[wish.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return None
 
     def on_message_begin(self) -> None:
         """A request's first byte."""
         super().on_message_begin()
-        self._in_headers, self._header_bytes = True, 0
+        self._unset_keepalive_if_required()
+        self._in_headers, self._beside, self._plain_head = True, 0, None
         self._arm(HEADER_SECONDS)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; what comes after a body is none."""
+        if self._in_headers:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The headers are here; how long the body may take, the desk says."""
+        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > HEADER_BYTES:
+            self._end(b"431 Request Header Fields Too Large", b"the headers are too large")
+            raise ValueError("too large")  # stops the parser
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._plain_head = self._head()
+            return
         self._in_headers = False
         self._disarm()
         super().on_headers_complete()
 
+    def _head(self) -> bytes:
+        first = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        kept = (b"%s: %s" % (name, value) for name, value in self.headers if name != b"upgrade")
+        return b"\r\n".join((first, *kept, b"", b""))
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        self._beside = max(0, self._beside - _CHUNK * len(body))
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """A request's last byte."""
+        if self._plain_head is not None:
+            return
         super().on_message_complete()
         if self.cycle.response_complete:  # what was refused has been read to its end
             self._disarm()
 
     def on_response_complete(self) -> None:
         """The answer is out."""
+        refused = self.cycle.more_body and not self.pipeline  # else it is the answer before the one that is being read
         super().on_response_complete()
-        if self.cycle.more_body and not self.transport.is_closing():
+        if self.transport.is_closing():
+            self._arm(SEND_SECONDS)
+        elif refused:
             self._arm(DISCARD_SECONDS)
+
+    def pause_writing(self) -> None:
+        """The client does not take its answers: not for ever."""
+        super().pause_writing()
+        if self._sending is None:
+            self._sending = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client takes them again, or is gone."""
+        super().resume_writing()
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing came for too long."""
+        self._close()
 
     def _arm(self, seconds: float) -> None:
         self._disarm()
@@ -80,17 +153,36 @@ class Protocol(HttpToolsProtocol):
             self._timer = None
 
     def _give_up(self) -> None:
-        if self._in_headers and self._header_bytes:
+        if self._in_headers and not self._ended:
             self._end(b"408 Request Timeout", b"the headers did not come in time")
-        elif not self.transport.is_closing():
-            self.transport.close()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        """Close; a client that does not take what was written is cut off after a while."""
+        if self.transport.is_closing():
+            self.transport.abort()
+            return
+        self.transport.close()
+        self._arm(SEND_SECONDS)
 
     def _end(self, status: bytes, message: bytes, *, retry: bool = False) -> None:
-        """Answer before there is a request, and close."""
-        if self.transport.is_closing():
+        """Answer what is no request, and take nothing more; a request before it gets its own answer, and no other."""
+        if self._ended or self.transport.is_closing():
             return
+        self._ended = True
+        self._disarm()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if not cycle.more_body:
+                cycle.keep_alive = False
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
         body = b'{"error":"%s"}' % message
         after = b"retry-after: 1\r\n" if retry else b""
         head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n"
         self.transport.write(head % (status, len(body), after) + body)
-        self.transport.close()
+        self.transport.write_eof()  # a connection closed with bytes unread is reset, and the answer may be lost with it
+        self.flow.resume_reading()
+        self._arm(DISCARD_SECONDS / 5)
