@@ -12,6 +12,7 @@ from garbage_cli.cli.engines import Engine, Precision, Set, Verbose, options
 
 if TYPE_CHECKING:
     from garbage_cli.server import ServeOptions
+    from garbage_cli.server.hubconfig import HubStart
 
 IN_CONFIG = ("--port", "--workers", "--top-k", "--engine", "--precision", "--set")
 """Options that a config.json has words for, or decides."""
@@ -74,6 +75,8 @@ def serve(
     from garbage_cli.config import parse_size
     from garbage_cli.console import serving as view
     from garbage_cli.console.terminal import say
+    from garbage_cli.engines.choosing import hub_wish
+    from garbage_cli.server.hubconfig import HubStart
 
     if backend not in ("garbage", "hub"):
         raise typer.BadParameter(f"--backend {backend}: it is garbage or hub")
@@ -84,11 +87,18 @@ def serve(
         batch=batch,
     )  # fmt: skip
     typed = _typed(context)
+    start = HubStart() if config is None else _read(config, typed, say)
     if config is not None:
-        asked = _configured(asked, config, typed, say)
+        wish = hub_wish(use_gpu=start.use_gpu, enable_mkldnn=False)
+        asked = replace(
+            asked, port=start.port, workers=start.workers, top_k=start.top_k,
+            engine=wish.engine, precision=wish.precision, options=wish.options,
+        )  # fmt: skip
     if backend == "hub":
-        _serve_with_hub(asked, typed, json=json)
+        _serve_with_hub(asked, typed, enable_mkldnn=start.enable_mkldnn, json=json)
         return
+    if start.enable_mkldnn:
+        say(f"{config}: enable_mkldnn asks for speed on a CPU; the fastest engine here is taken in any case")
     asked = _guarded(asked, api_key_file, say)
     room.serve(
         asked,
@@ -108,19 +118,14 @@ def _typed(context: typer.Context) -> frozenset[str]:
     )
 
 
-def _configured(asked: "ServeOptions", config: Path, typed: frozenset[str], say: Any) -> "ServeOptions":
-    """Follow a config.json: what it has words for counts as it says there, and what that leaves out is said."""
-    from garbage_cli.engines.choosing import hub_wish
+def _read(config: Path, typed: frozenset[str], say: Any) -> "HubStart":
+    """Read a config.json: what it has words for counts as it says there, and what that leaves out is said."""
     from garbage_cli.server.hubconfig import read_hub_config
 
     start = read_hub_config(config, given=typed & set(IN_CONFIG))
     for note in start.notes:
         say(f"{config}: {note}")
-    wish = hub_wish(use_gpu=start.use_gpu, enable_mkldnn=start.enable_mkldnn)
-    return replace(
-        asked, port=start.port, workers=start.workers, top_k=start.top_k,
-        engine=wish.engine, precision=wish.precision, options=wish.options,
-    )  # fmt: skip
+    return start
 
 
 def _guarded(asked: "ServeOptions", api_key_file: Path | None, say: Any) -> "ServeOptions":
@@ -134,21 +139,24 @@ def _guarded(asked: "ServeOptions", api_key_file: Path | None, say: Any) -> "Ser
     return asked
 
 
-def _serve_with_hub(asked: "ServeOptions", typed: frozenset[str], *, json: bool) -> None:
+def _serve_with_hub(asked: "ServeOptions", typed: frozenset[str], *, enable_mkldnn: bool, json: bool) -> None:
     """Have the real PaddleHub serve the model; it has few of our options, and the others are refused."""
     from garbage_cli.bundle import ModelBundle
     from garbage_cli.console import serving as view
     from garbage_cli.console.terminal import say
+    from garbage_cli.engines import Options
     from garbage_cli.hubmodule import serve_with_hub
 
     if foreign := sorted(typed - set(WITH_HUB)):
         raise typer.BadParameter(f"--backend hub: PaddleHub has no {', '.join(foreign)}; leave it out")
+    if asked.options != Options(use_gpu=asked.options.use_gpu):
+        raise typer.BadParameter("--backend hub: of --set, PaddleHub's module takes use_gpu only")
     serve_with_hub(
         ModelBundle.load(asked.model),
         port=asked.port,
         workers=asked.workers,
         use_gpu=asked.options.use_gpu,
-        enable_mkldnn=asked.engine == "paddle" and not asked.options.use_gpu,
+        enable_mkldnn=enable_mkldnn,
         top_k=asked.top_k,
         on_ready=lambda url: view.show_ready(url, asked.workers, json=json),
         tell=say,

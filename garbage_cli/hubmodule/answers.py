@@ -21,7 +21,6 @@ from PIL import Image
 
 from garbage_cli import wire
 from garbage_cli.bundle import ModelBundle
-from garbage_cli.engines import Options
 from garbage_cli.engines.choosing import Wish, choose
 from garbage_cli.errors import ConfigError, ImageError
 from garbage_cli.images import find, mute_warnings
@@ -38,11 +37,6 @@ NO_WISH = Wish()
 
 Encoded = bytes | NDArray[np.uint8]
 """The bytes of an image file, or an array as cv2.imread returns it: (height, width, 3), BGR."""
-
-
-def wish_for(*, use_gpu: bool, enable_mkldnn: bool) -> Wish:
-    """Return what PaddleHub's init_args ask for: Paddle on a GPU, else Paddle with oneDNN, else the fastest here."""
-    return Wish("paddle", options=Options(use_gpu=use_gpu)) if use_gpu or enable_mkldnn else Wish()
 
 
 class HubAnswers:

@@ -25,9 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from garbage_cli.bundle import ModelBundle
-from garbage_cli.engines.choosing import choose
+from garbage_cli.engines.choosing import choose, hub_wish
 from garbage_cli.errors import ConfigError, MissingExtraError, ServerError
-from garbage_cli.hubmodule.answers import wish_for
 from garbage_cli.hubmodule.writing import MODULE, write_hub_module
 from garbage_cli.predictor import check_top_k
 from garbage_cli.vendor import require
@@ -95,7 +94,7 @@ def _check(
         raise ConfigError(f"workers is {workers}; at least one is needed")
     if use_gpu and workers > 1:
         raise ConfigError(f"workers is {workers}, and with a GPU PaddleHub has one; leave one of the two out")
-    choose(wish_for(use_gpu=use_gpu, enable_mkldnn=enable_mkldnn), bundle, photos=None, tell=tell)
+    choose(hub_wish(use_gpu=use_gpu, enable_mkldnn=enable_mkldnn), bundle, photos=None, tell=tell)
     check_top_k(top_k, bundle.labels)
 
 

@@ -62,7 +62,8 @@ async def _openapi(desk: Desk, request: Request) -> Response:
 
 
 async def _docs(desk: Desk, request: Request) -> Response:
-    page = await desk.run(lambda: docs_page(_document(desk)))
+    url = str(request.base_url).rstrip("/")  # as the reader's browser knows this server
+    page = await desk.run(lambda: docs_page(_document(desk), url=url))
     return Response(page, headers={"content-security-policy": CSP}, media_type="text/html; charset=utf-8")
 
 

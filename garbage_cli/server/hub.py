@@ -13,14 +13,12 @@ from garbage_cli import wire
 from garbage_cli.prediction import Prediction
 from garbage_cli.server.desk import Asked, Desk
 from garbage_cli.server.front import JSON, ticket_of
+from garbage_cli.server.hubconfig import MODULES
 from garbage_cli.server.model import Item, Model, Tensor
 from garbage_cli.server.options import ServeOptions
 from garbage_cli.server.photos import content_type, numbered
 from garbage_cli.wire import HUB_CONTENT_TYPE, HUB_FAILED, HUB_NO_MODULE, HUB_OK, RequestError
 from garbage_cli.wire.hub import HubRequest, hub_message, hub_results, parse_hub
-
-MODULES = ("garbage_classification", "clas_system")
-"""The source document's module name, and PaddleClas's own."""
 
 GREETING = "暂无可视化界面，请用脚本发送请求。<br/>No page here; send requests to /predict/garbage_classification."
 

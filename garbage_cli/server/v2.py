@@ -35,8 +35,8 @@ async def model(desk: Desk, request: Request) -> Response:
 
 async def ready(desk: Desk, request: Request) -> Response:
     """Whether the model answers."""
-    _asked_model(desk, request)
-    return Response(b"{}", 503 if desk.draining else 200, media_type=JSON)
+    name, is_ready = _asked_model(desk, request).bundle.name, not desk.draining
+    return Response(wire.dumps({"name": name, "ready": is_ready}), 200 if is_ready else 503, media_type=JSON)
 
 
 async def infer(desk: Desk, request: Request) -> Response:

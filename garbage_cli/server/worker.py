@@ -5,6 +5,7 @@ Knows processes' signals and uvicorn. Does not know the other workers.
 
 import asyncio
 import functools
+import logging
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ from typing import Any
 
 import uvicorn
 
-from garbage_cli.errors import GarbageError
+from garbage_cli.errors import GarbageError, ServerError
 from garbage_cli.images import mute_warnings
 from garbage_cli.server.accesslog import AccessLog
 from garbage_cli.server.app import ROUTES, create_app
@@ -36,13 +37,15 @@ LAST_CALL = 1.0
 that clients leave by themselves and none meets a closed door in the middle of a request."""
 KEEP_ALIVE = 65
 """Seconds that a connection may be idle: a little more than the minute after which load balancers close theirs."""
+BACKLOG = 2048
+"""Connections that wait to be taken."""
 STUCK = 70
 """The exit code of a worker that gave itself up because a photo did not come out of the engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A worker has its model."""
+    """A worker has its model, and its port takes connections."""
 
     private_bytes: int
     """Memory that it shares with nobody; 0 where that is not known."""
@@ -64,11 +67,15 @@ def work(
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the whole group; the supervisor tells us
     signal.signal(signal.SIGTERM, _leave)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # one that is meant for the supervisor may reach its group
     mute_warnings()
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong with a body, its sender is told
     threads = max(1, available_cores() // options.workers)
     load = functools.partial(Model, threads=threads, tell=tell)
     try:
         model = load(options)
+        _listen(listener, options)
     except (GarbageError, OSError, MemoryError) as error:
         link.send(str(error) or type(error).__name__)
         sys.exit(1)
@@ -97,12 +104,22 @@ def work(
         log_level="warning",
         access_log=False,
         server_header=False,
+        backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=options.drain_seconds,
     )
     beat.value = time.monotonic()
     link.send(Ready(private_memory(os.getpid())))
     server.run(sockets=[listener])
+
+
+def _listen(listener: socket.socket, options: ServeOptions) -> None:
+    """Two servers may bind a port at the same moment; only one can listen on it."""
+    try:
+        listener.listen(BACKLOG)
+    except OSError as error:
+        where = f"{options.host} port {options.port}"
+        raise ServerError(f"can't serve on {where}: {error.strerror}; choose another with --port") from None
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -167,7 +184,8 @@ def _listen_to(link: Connection, loop: asyncio.AbstractEventLoop, desk: Desk, lo
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new model, the old one answers
             reply = Loaded(str(error) or type(error).__name__)
         else:
-            loop.call_soon_threadsafe(desk.swap, model)
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(desk.swap, model)
             desk.metrics.model(**_facts(model))
             reply = Loaded()
         with suppress(OSError):
