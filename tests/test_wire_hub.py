@@ -201,7 +201,8 @@ def test_each_generation_gets_its_results(generation: Generation, results: str) 
     found = hub_results(HubRequest(generation), [GOOD, BAD], seconds=0.5)
     assert wire.dumps(found).decode() == results
     reply = wire.hub_reply(status="000", results=found).decode()
-    assert reply == f'{{"msg":"","results":{results},"status":"000"}}\n'
+    in_order = json.dumps(json.loads(results), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    assert reply == f'{{"msg":"","results":{in_order},"status":"000"}}\n'
 
 
 @pytest.mark.parametrize(

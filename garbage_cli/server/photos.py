@@ -7,8 +7,9 @@ from garbage_cli.prediction import Photo, Prediction
 
 
 def content_type(header: str) -> str:
-    """The bare content type of a header, in small letters."""
-    return header.partition(";")[0].strip().lower()
+    """The bare content type of a header, in small letters; all kinds of JSON are one."""
+    kind = header.partition(";")[0].strip().lower()
+    return "application/json" if kind.startswith("application/") and kind.endswith("+json") else kind
 
 
 def numbered(images: Iterable[bytes | ImageError]) -> list[Photo | Prediction]:

@@ -12,5 +12,5 @@ HUB_CONTENT_TYPE = "112"
 
 
 def hub_reply(*, status: str, msg: str = "", results: object = "") -> bytes:
-    """Return the envelope as Flask wrote it: its keys sorted, compact, a newline at the end."""
-    return dumps({"msg": msg, "results": results, "status": status}) + b"\n"
+    """Return the envelope as Flask writes it: all keys sorted, compact, a newline at the end."""
+    return dumps({"msg": msg, "results": results, "status": status}, sort_keys=True) + b"\n"

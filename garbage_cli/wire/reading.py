@@ -40,9 +40,10 @@ def _refuse(constant: str) -> None:
     raise RequestError(f"the body is not valid JSON: JSON has no {constant}")
 
 
-def dumps(value: Any) -> bytes:
+def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
     """Return compact JSON, Chinese unescaped; half a surrogate pair, which UTF-8 has not, stays escaped."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
+    return text.encode(errors="backslashreplace")
 
 
 def parse_top_k(value: object) -> int | None:
