@@ -6,7 +6,6 @@ has its model: until then a client's connection is refused, not left waiting.
 
 import errno
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -39,28 +38,16 @@ def serve(
     """
     from garbage_cli.server.accesslog import check_target
     from garbage_cli.server.metrics import MetricsFolder
-    from garbage_cli.server.supervisor import Supervisor
+    from garbage_cli.server.supervisor import Supervisor, no_reload
 
     bundle = _check(options)
     if options.access_log is not None:
         check_target(options.access_log)
-    with _bind(options) as listener, MetricsFolder() as folder:
+    with no_reload(), _bind(options) as listener, MetricsFolder() as folder:
         options = _decided(options, bundle, tell, explain)
         renew = partial(_renewed, tell=tell, explain=explain)
         address = listener.getsockname()[:2]
-        Supervisor(options, listener, folder, renew=renew, tell=tell).run(partial(_when_open, address, on_ready))
-
-
-def _when_open(address: tuple[str, int], report: Callable[[str], object]) -> None:
-    """Wait until the port takes connections: a worker listens a moment after it has its model."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])
-    for _ in range(500):
-        try:
-            socket.create_connection((host, address[1]), timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.02)
-    report(_url(*address))
+        Supervisor(options, listener, folder, renew=renew, tell=tell).run(lambda: on_ready(_url(*address)))
 
 
 def _decided(options: ServeOptions, bundle: "ModelBundle", tell: Tell, explain: Tell | None) -> ServeOptions:

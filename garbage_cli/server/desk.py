@@ -216,7 +216,6 @@ class Desk:
             if task.done():
                 return task.result()
             if gone.done():
-                self.metrics.hung_up()
                 raise ClientDisconnect
             message = f"not answered within {self.options.timeout:g} seconds; try again later"
             raise Refused(503, message, "timeout", retry_after=max(1, math.ceil(self._seconds)))

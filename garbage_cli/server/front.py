@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -91,6 +92,7 @@ class Front:
         """What a client is told of an error; None if there is nobody to tell."""
         match error:
             case ClientDisconnect():
+                self._desk.metrics.hung_up()
                 ticket.status = GONE
                 return None
             case Refused():
@@ -104,7 +106,8 @@ class Front:
             case HTTPException():
                 said = f"{scope['method']} {scope['path']}: {error.detail}"
                 return error_reply(error.status_code, said, error.headers)
-        sys.stderr.write(f"request {ticket.id}: {''.join(traceback.format_exception(error))}")
+        with suppress(OSError, ValueError):  # nobody may read it
+            sys.stderr.write(f"request {ticket.id}: {''.join(traceback.format_exception(error))}")
         return error_reply(500, f"something went wrong here; the server's log has it under {ticket.id}")
 
     def _note(self, scope: Scope, ticket: Ticket, address: str) -> None:

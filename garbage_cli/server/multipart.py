@@ -2,10 +2,13 @@
 
 from python_multipart import FormParser
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import File, parse_options_header
+from python_multipart.multipart import Field, File, parse_options_header
 
 from garbage_cli.prediction import Photo
 from garbage_cli.wire import MAX_IMAGES, RequestError
+
+MAX_FIELDS = 1_000
+"""Parts of a body that are no files."""
 
 
 def read_files(body: bytes, content_type: str) -> list[Photo]:
@@ -16,6 +19,12 @@ def read_files(body: bytes, content_type: str) -> list[Photo]:
         raise RequestError("the multipart body can't be read: its content type names no boundary")
     photos: list[Photo] = []
     ends: list[bool] = []
+    fields: list[Field] = []
+
+    def pass_over(field: Field) -> None:
+        fields.append(field)
+        if len(fields) > MAX_FIELDS:  # a body of nothing else would keep a thread busy for half a minute
+            raise RequestError(f"the multipart body holds over {MAX_FIELDS} fields that are no files; leave them out")
 
     def take(file: File) -> None:
         if len(photos) == MAX_IMAGES:
@@ -29,7 +38,7 @@ def read_files(body: bytes, content_type: str) -> list[Photo]:
     try:
         parser = FormParser(
             "multipart/form-data",
-            lambda field: None,
+            pass_over,
             take,
             on_end=lambda: ends.append(True),
             boundary=boundary,

@@ -11,11 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from types import FrameType
 from typing import Any
 
-from garbage_cli.errors import GarbageError, ServerError
+from garbage_cli.errors import ServerError
 from garbage_cli.server.memory import free_memory
 from garbage_cli.server.metrics import MetricsFolder
 from garbage_cli.server.options import ServeOptions
@@ -32,8 +31,33 @@ _spawn = multiprocessing.get_context("spawn")
 
 
 def _tell(text: str) -> None:
-    """A worker has no console; its remarks go to stderr."""
-    sys.stderr.write(f"{text}\n")
+    """A worker has no console; its remarks go to stderr, if anybody reads that."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{text}\n")
+
+
+def _unfailing(tell: Callable[[str], object]) -> Callable[[str], object]:
+    """A server does not end because nobody reads its remarks any more."""
+
+    def told(text: str) -> None:
+        with suppress(OSError, ValueError, SystemExit):  # rich ends the program over a broken pipe
+            tell(text)
+
+    return told
+
+
+@contextmanager
+def no_reload() -> Iterator[None]:
+    """Pass over SIGHUP: before there is a model, there is none to reload."""
+    number = getattr(signal, "SIGHUP", None)
+    if number is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 class _Worker:
@@ -47,6 +71,8 @@ class _Worker:
         theirs.close()
         self.born = time.monotonic()
         self.is_ready = False
+        self.options = options
+        """What it was started with, or has loaded since."""
 
     @property
     def pid(self) -> int:
@@ -56,7 +82,9 @@ class _Worker:
 
     @property
     def is_hung(self) -> bool:
-        return self.is_ready and time.monotonic() - self.beat.value > HUNG
+        if not self.is_ready:
+            return time.monotonic() - self.born > LOADING
+        return bool(time.monotonic() - self.beat.value > HUNG)
 
     def hear(self, seconds: float) -> Any:
         """The next thing it says; None if it says nothing in time; raises EOFError once it is dead."""
@@ -90,7 +118,7 @@ class Supervisor:
         self._listener = listener
         self._folder = folder
         self._renew = renew
-        self._tell = tell
+        self._tell = _unfailing(tell)
         self._workers: list[_Worker] = []
         self._wake = threading.Event()
         self._stop: signal.Signals | None = None
@@ -206,6 +234,8 @@ class Supervisor:
             with suppress(EOFError):
                 said = worker.hear(0)
                 worker.is_ready = isinstance(said, Ready)
+                if worker.is_ready and worker.options is not self._options:
+                    self._reload = True  # it was loading the model before when the others were told of the new one
                 if isinstance(said, str):
                     self._tell(f"a new worker can't start: {said}")
 
@@ -226,18 +256,21 @@ class Supervisor:
         """Check the model's folder, then have one worker after the other load it beside the old one."""
         try:
             options = self._renew(self._options)
-        except (GarbageError, OSError) as error:
-            self._tell(f"not reloaded, the model before goes on: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the new model, the old one answers
+            self._tell(f"not reloaded, the model before goes on: {str(error) or type(error).__name__}")
             return
         self._options = options
         done = 0
         for worker in [each for each in self._workers if each.is_ready]:
             try:
-                worker.link.send(replace(options))
+                while worker.hear(0):
+                    pass  # an answer that came too late the last time
+                worker.link.send(options)
                 said = worker.hear(LOADING)
             except (EOFError, OSError):
                 continue  # it died; the next one starts with the new model
             if isinstance(said, Loaded) and not said.failed:
+                worker.options = options
                 done += 1
             else:
                 self._tell(f"worker {worker.pid} goes on with the model before: {said.failed if said else 'no answer'}")
@@ -247,6 +280,7 @@ class Supervisor:
 
     def _end_all(self) -> None:
         """Have all finish what they accepted; kill what is left after that, or at a second wish."""
+        self._listener.close()  # else whoever connects after the last worker's last call waits for nobody
         for worker in self._workers:
             with suppress(OSError):
                 worker.process.terminate()

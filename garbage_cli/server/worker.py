@@ -166,7 +166,8 @@ async def _keep_house(desk: Desk, beat: Any) -> None:
         beat.value = time.monotonic()
         desk.metrics.observe_memory()
         if desk.is_stuck:
-            sys.stderr.write("a photo has been at the engine for too long; this worker makes room for another\n")
+            with suppress(OSError, ValueError):
+                sys.stderr.write("a photo has been at the engine for too long; this worker makes room for another\n")
             os._exit(STUCK)
         await asyncio.sleep(1)
 
