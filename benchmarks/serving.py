@@ -17,7 +17,8 @@ process (`serving_load.py`) on the same cores, whose own CPU is said.
   It runs in an environment of its own: litserve, openvino, pillow, numpy, pyyaml and platformdirs.
 - garbage, raw: `POST /v1/predict` with the photo as the body. garbage, hub: `POST /predict/clas_system` in base64.
 - bare engine: decoder and engine in a loop, in a process of its own, nothing around them: a thread per core, and for
-  one caller one thread with all cores at its photo. It reads photos from files and shares the cores with no callers.
+  one caller one thread with all cores at its photo. It reads photos from files, decodes them whole, and shares the
+  cores with no callers.
 
 Latencies are of the callers, from sending to the last byte. CPU is that of all processes of a server while it was
 measured, memory their peak RSS summed (what they share is counted for each) and their PSS at the end.
@@ -151,6 +152,8 @@ def main() -> None:
         end="",
     )
     print(f"{time.strftime('%F %R')}, load {os.getloadavg()[0]:.1f}")
+    with suppress(OSError):
+        os.setsid()  # Linux shares the cores out by sessions: all that is measured has the same share
     with tempfile.TemporaryDirectory() as folder:
         result = compare(bundle, precision, photos, asked, Path(folder))
     if asked.json:
@@ -334,7 +337,7 @@ def started(server: Server, folder: Path) -> Iterator[tuple[int, int]]:
     log = folder / "server.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            server.command(port), cwd=folder, env={**os.environ, **server.environment}, start_new_session=True,
+            server.command(port), cwd=folder, env={**os.environ, **server.environment}, process_group=0,
             stdout=subprocess.PIPE if server.says_port else errors, stderr=errors,
         )  # fmt: skip
     try:
@@ -542,7 +545,9 @@ def litserve_servers(bundle: ModelBundle, precision: str, python: Path) -> list[
 def bare_process(bundle: ModelBundle, precision: str, asked: argparse.Namespace) -> list[Measured]:
     command = [sys.executable, __file__, str(bundle.root), str(asked.photos), "--bare", precision]
     command += ["--seconds", str(asked.seconds), "--concurrency", *map(str, asked.concurrency)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=asked.seconds * 4 + 120)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=asked.seconds * 4 + 120, process_group=0
+    )
     if done.returncode:
         raise NotStarted(f"it ended: {done.stderr[-500:]}")
     return [Measured(**each) for each in json.loads(done.stdout.splitlines()[-1])]
