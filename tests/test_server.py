@@ -153,7 +153,6 @@ def test_v1_top_k_goes_in_the_query(server: Server, red: bytes) -> None:
         (b"", "image/jpeg"),
         (b"{", "application/json"),
         (b"[]", "application/json"),
-        (b'{"images": ["@@"]}', "application/json"),
         (b"--x\r\n", "multipart/form-data; boundary=x"),
         (b"junk", "multipart/form-data"),
         (b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--x--\r\n", "multipart/form-data; boundary=x"),
@@ -209,6 +208,144 @@ def test_the_hub_says_what_is_wrong_with_http_200(
     value = reply.json()
     assert (value["status"], value["results"]) == (status, "")
     assert said in value["msg"]
+
+
+# ---- what each reply has, and who gets one
+
+
+def test_a_photo_that_is_no_base64_fails_alone_and_all_of_them_are_422(server: Server, red: bytes) -> None:
+    some, none = (
+        httpx.post(f"{server.url}/v1/predict", json={"images": sent}) for sent in (["@@", b64(red)], ["@@", "@"])
+    )
+    assert (some.status_code, none.status_code) == (200, 422)
+    assert [each["error"] for each in some.json()["results"]] == ["not valid base64", None]
+    assert [each["error"] for each in none.json()["results"]] == ["not valid base64"] * 2
+
+
+def test_v1_model_says_what_answers_here(server: Server, colour_bundle: Path) -> None:
+    value = httpx.get(f"{server.url}/v1/model").json()
+    assert list(value) == [
+        "name", "version", "garbage", "classes", "bins", "input",
+        "top_k", "threshold", "engine", "precision", "figures",
+    ]  # fmt: skip
+    predictor = Predictor.load(colour_bundle)
+    assert (value["name"], value["top_k"], value["threshold"]) == ("Colours", 3, 0.0)
+    assert value["version"] == predictor.bundle.digest[:12]
+    assert [(each["class_id"], each["name"], each["bin"]) for each in value["classes"]] == [
+        (0, "干电池", "有害垃圾"),
+        (1, "菜叶菜根", "厨余垃圾"),
+        (2, "易拉罐", "可回收物"),
+    ]
+    assert [each["name"] for each in value["bins"]] == ["可回收物", "厨余垃圾", "有害垃圾"]  # 其他垃圾 has no class
+    assert value["input"]["shape"] == [3, 32, 32]
+    assert value["figures"] is None  # nothing was measured
+
+
+def test_the_greeting_is_a_line_of_html(server: Server) -> None:
+    for reply in (httpx.get(server.url), httpx.post(server.url, content=b"anything")):
+        assert reply.headers["content-type"] == "text/html; charset=utf-8"
+        assert "/predict/garbage_classification" in reply.text
+    head = httpx.head(server.url)
+    assert (head.status_code, head.content) == (200, b"")
+
+
+def test_every_reply_has_an_id_and_a_harmless_one_of_the_client_is_kept(server: Server) -> None:
+    asked = [("GET", "/"), ("GET", "/healthz"), ("GET", "/nowhere"), ("POST", "/v1/predict"), ("PUT", "/v2")]
+    ids = [httpx.request(method, server.url + path).headers["x-request-id"] for method, path in asked]
+    assert len(set(ids)) == len(ids)
+    assert all(len(each) == 32 for each in ids)
+    for given, is_kept in (("order-7.a", True), ("a b", False), ("x" * 129, False)):
+        reply = httpx.get(server.url, headers={"x-request-id": given})
+        assert (reply.headers["x-request-id"] == given) is is_kept
+
+
+@pytest.fixture(scope="module")
+def guarded(colour_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with two keys, one origin, and two classes a photo unless asked for more or fewer."""
+    keys = tmp_path_factory.mktemp("keys") / "keys.txt"
+    keys.write_text("line 3: 0123456789abcdef\nfedcba9876543210\n")
+    keys.chmod(0o600)
+    options = ("--api-key-file", keys, "--cors", "https://sorting.example", "--top-k", 2)
+    with serving(colour_bundle, *options) as running:
+        yield running
+
+
+KEY = {"x-api-key": "fedcba9876543210"}
+
+
+def test_without_a_key_there_is_health_and_nothing_else(guarded: Server) -> None:
+    from garbage_cli.server.app import ROUTES
+
+    health = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
+    assert health < set(ROUTES)
+    with httpx.Client(base_url=guarded.url) as client:
+        for route in (*ROUTES, "/nowhere", "/healthz/", "//healthz", "/HEALTHZ"):
+            path = guarded.url + route.format(module="clas_system", model="Colours", version="1")
+            wrong = {"x-api-key": "0123456789abcdeF"}
+            for reply in (client.get(path), client.post(path, content=b"{}", headers=wrong)):
+                if route in health:
+                    assert reply.status_code in (200, 405)
+                    continue
+                assert (reply.status_code, reply.headers["www-authenticate"]) == (401, "Bearer")
+                assert "an API key is needed" in reply.json()["error"]
+
+
+def test_with_either_key_in_either_header_all_is_open(guarded: Server) -> None:
+    from garbage_cli.server.app import ROUTES
+
+    for headers in (KEY, {"authorization": "Bearer 0123456789abcdef"}):
+        with httpx.Client(base_url=guarded.url, headers=headers) as client:
+            for route in ROUTES:
+                path = route.format(module="clas_system", model="Colours", version="1")
+                for method in ("GET", "POST"):
+                    assert client.request(method, path).status_code in (200, 400, 405), (method, route)
+
+
+def test_pages_of_the_named_origin_may_read_replies_and_others_may_not(guarded: Server, server: Server) -> None:
+    asks = {"access-control-request-method": "POST", "access-control-request-headers": "x-api-key,content-type"}
+    origin = {"origin": "https://sorting.example"}
+    before = httpx.options(f"{guarded.url}/v1/predict", headers={**origin, **asks})  # a browser shows no key here
+    assert before.status_code == 200
+    assert before.headers["access-control-allow-origin"] == "https://sorting.example"
+    assert "POST" in before.headers["access-control-allow-methods"]
+    assert "x-api-key" in before.headers["access-control-allow-headers"]
+    for headers in ({**origin, **KEY}, origin):  # what is wrong can be read as well
+        reply = httpx.get(f"{guarded.url}/v1/model", headers=headers)
+        assert reply.headers["access-control-allow-origin"] == "https://sorting.example"
+    other = {"origin": "https://other.example"}
+    assert httpx.options(f"{guarded.url}/v1/predict", headers={**other, **asks}).status_code == 400
+    for url, headers in ((guarded.url, {**other, **KEY}), (server.url, origin)):
+        assert "access-control-allow-origin" not in httpx.get(f"{url}/v1/model", headers=headers).headers
+
+
+def test_top_k_of_the_server_counts_where_a_request_names_none(guarded: Server, server: Server, red: bytes) -> None:
+    def counts(url: str) -> list[int]:
+        import numpy as np
+
+        tensor = {
+            "images": b64(np.zeros((1, 3, 32, 32), np.float32).tobytes()),
+            "revert_params": {"shape": [1, 3, 32, 32], "dtype": "float32"},
+        }
+        image = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [b64(red)]}
+        with httpx.Client(base_url=url, headers=KEY) as client:
+            a = [
+                client.post("/predict/clas_system", json={"images": [b64(red)], **keys}).json()["results"][0][0]
+                for keys in ({}, {"top_k": 1}, {"top_k": 3})
+            ]
+            b = client.post("/predict/clas_system", json={**tensor, "top_k": 1}).json()["results"]["prediction"]
+            c = client.post("/predict/clas_system", json=tensor).json()["results"]["prediction"]
+            v1 = [client.post(f"/v1/predict{query}", content=red).json() for query in ("", "?top_k=1")]
+            v2 = client.post("/v2/models/Colours/infer", json={"inputs": [image]}).json()["outputs"]
+            return [
+                *map(len, a),
+                len(b[0]["clas_ids"]),
+                len(c[0]["class_ids"]),
+                *(len(each["results"][0]["predictions"]) for each in v1),
+                v2[0]["shape"][1],
+            ]
+
+    assert counts(guarded.url) == [2, 1, 3, 1, 2, 2, 1, 2]
+    assert counts(server.url) == [1, 1, 3, 1, 3, 3, 1, 3]  # PaddleClas's own A names one class
 
 
 # ---- limits and stopping
