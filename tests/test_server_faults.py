@@ -1,15 +1,28 @@
 """The real server under what goes wrong: bad HTTP, clients that go away, workers that die, full disks, signals."""
 
+import base64
 import json
+import os
+import re
+import signal
 import socket
+import struct
+import subprocess
+import sys
+import threading
 import time
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
 import pytest
-from conftest import COLOURS, save_photo
-from test_server import Server, serving
+from conftest import COLOURS, make_colour_bundle, save_photo
+from test_server import Server, serving, workers_of
+
+from garbage_cli.storage import staged_folder
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +78,67 @@ def figures(server: Server) -> dict[str, float]:
 
 def photos_of(found: dict[str, float]) -> float:
     return sum(value for name, value in found.items() if name.startswith("garbage_photos_total"))
+
+
+class Load:
+    """Clients that keep their connections, and send a request again once if its connection broke."""
+
+    def __init__(self, url: str, body: bytes | None, clients: int = 4) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.dropped = 0
+        """Requests whose connection broke; each is sent again."""
+        self.lost = 0
+        """Requests whose connection broke twice."""
+        self.bodies: set[bytes] = set()
+        self.closed = 0
+        """Replies that asked to connect anew."""
+        self._url, self._body = url, body
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def more(self, count: int = 30) -> None:
+        """Wait for so many more answers."""
+        goal = self.statuses.total() + count
+        until(lambda: self.statuses.total() >= goal)
+
+    def _run(self) -> None:
+        http = httpx.Client(timeout=60)
+        while not self._stop.is_set():
+            for again in (True, False):
+                try:
+                    reply = http.post(self._url, content=self._body) if self._body else http.get(self._url)
+                except httpx.TransportError:
+                    http.close()
+                    http = httpx.Client(timeout=60)
+                    with self._lock:
+                        self.dropped += again
+                        self.lost += not again
+                    continue
+                with self._lock:
+                    self.statuses[reply.status_code] += 1
+                    self.bodies.add(reply.content)
+                    self.closed += reply.headers.get("connection") == "close"
+                break
+            else:
+                break  # nobody is there any more
+        http.close()
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A photo that takes a tenth of a second and more."""
+    return save_photo(tmp_path_factory.mktemp("large") / "large.png", COLOURS["green"], (3000, 3000)).read_bytes()
 
 
 # ---- bytes that are no good request
@@ -164,8 +238,7 @@ def test_pipelined_requests_are_answered_in_their_order(server: Server, red: byt
     assert b"HTTP/1.1 404 " in answers
 
 
-def test_junk_after_a_good_request_costs_that_request_nothing(server: Server, tmp_path: Path) -> None:
-    large = save_photo(tmp_path / "large.png", COLOURS["green"], (3000, 3000)).read_bytes()
+def test_junk_after_a_good_request_costs_that_request_nothing(server: Server, large: bytes) -> None:
     answer = said(server, post(large) + BAD["junk"])
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"connection: close" in answer
@@ -228,3 +301,457 @@ def test_an_id_that_could_do_harm_is_replaced(server: Server, given: str) -> Non
     reply = httpx.get(f"{server.url}/nowhere", headers={"x-request-id": given.encode()})
     assert reply.headers["x-request-id"] != given
     assert len(reply.headers["x-request-id"]) == 32
+
+
+# ---- workers that die
+
+
+def children(server: Server) -> set[int]:
+    return set(workers_of(server.process.pid))
+
+
+def test_a_killed_worker_costs_no_more_than_what_was_inside_it(colour_bundle: Path, red: bytes) -> None:
+    check_kill(colour_bundle, red, workers=2)
+
+
+def check_kill(colour_bundle: Path, red: bytes, *, workers: int) -> None:
+    with (
+        serving(colour_bundle, "--workers", workers) as server,
+        Load(f"{server.url}/v1/predict", red) as load,
+        Load(f"{server.url}/readyz", None, clients=1) as watch,
+    ):
+        load.more(100)
+        before = children(server)
+        victim = min(before)
+        answered = photos_of(figures(server))
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: children(server) - before)
+        load.more(100)
+        watch.more(5)
+        assert len(children(server)) == workers
+        found = figures(server)
+    assert set(load.statuses) == set(watch.statuses) == {200}
+    assert load.dropped + watch.dropped <= 5  # each client is on one connection at a time
+    assert load.lost == watch.lost == 0
+    assert photos_of(found) >= answered + 100  # what the dead one counted still counts
+    assert found["garbage_inside_requests"] <= 4
+
+
+def start(bundle: Path, *options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "garbage_cli", "serve", "--model", bundle, "--port", 0, "--json", *options]
+    return subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def first_child(process: subprocess.Popen[str]) -> int:
+    until(lambda: workers_of(process.pid))
+    return workers_of(process.pid)[0]
+
+
+def test_a_worker_killed_while_it_loads_is_a_clear_error(colour_bundle: Path) -> None:
+    with start(colour_bundle) as process:
+        os.kill(first_child(process), signal.SIGKILL)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert err == "error: a worker was ended by SIGKILL while it loaded the model; is there enough memory?\n"
+
+
+def test_a_server_whose_remarks_nobody_reads_still_replaces_its_workers(colour_bundle: Path, red: bytes) -> None:
+    with serving(colour_bundle) as server:
+        assert server.process.stderr is not None
+        server.process.stderr.close()
+        for _ in range(2):  # its first remark meets the broken pipe, its second what that led to
+            before = children(server)
+            os.kill(min(before), signal.SIGKILL)
+            until(lambda before=before: children(server) - before)
+            assert httpx.post(f"{server.url}/v1/predict", content=red, timeout=60).status_code == 200
+
+
+def test_of_two_servers_that_start_on_one_port_one_is_refused(colour_bundle: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with start(colour_bundle, "--port", port) as one, start(colour_bundle, "--port", port) as other:
+        until(lambda: one.poll() is not None or other.poll() is not None)
+        loser, winner = (one, other) if one.poll() is not None else (other, one)
+        out, err = loser.communicate()
+        assert (loser.returncode, out) == (1, "")
+        assert err == (
+            f"error: can't serve on 127.0.0.1 port {port}: Address already in use; choose another with --port\n"
+        )
+        assert winner.stdout is not None
+        assert json.loads(winner.stdout.readline())["url"] == f"http://127.0.0.1:{port}"
+        assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+        winner.terminate()
+        assert winner.communicate(timeout=60)[1] == ""
+
+
+# ---- the end
+
+
+def test_sigterm_under_load_answers_all_that_was_taken(colour_bundle: Path, red: bytes, tmp_path: Path) -> None:
+    log = tmp_path / "access.jsonl"
+    with serving(colour_bundle, "--workers", 2, "--access-log", log) as server:
+        with httpx.Client(timeout=60) as watch, Load(f"{server.url}/v1/predict", red) as load:
+            load.more(50)
+            watch.get(f"{server.url}/readyz")
+            server.process.terminate()
+            reply = watch.get(f"{server.url}/readyz")
+            while reply.status_code == 200:  # on the connection that was open before
+                reply = watch.get(f"{server.url}/readyz")
+            assert (reply.status_code, reply.json()["status"]) == (503, "draining")
+            assert reply.headers["connection"] == "close"
+            _, err = server.process.communicate(timeout=60)
+        assert (server.process.returncode, err) == (0, "")
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    taken = Counter(record["status"] for record in records if record["path"] == "/v1/predict")
+    assert taken == load.statuses  # each of them was answered, and the answer came
+    assert set(taken) == {200}
+    assert load.closed > 0
+
+
+def test_a_second_wish_ends_a_server_that_waits_for_a_slow_client(colour_bundle: Path) -> None:
+    check_second_wish(colour_bundle, signal.SIGTERM, 0)
+
+
+def check_second_wish(colour_bundle: Path, number: signal.Signals, code: int) -> None:
+    with serving(colour_bundle) as server, connected(server) as slow:
+        slow.sendall(HEAD + b"Content-Length: 1000\r\n\r\nhalf")
+        httpx.get(f"{server.url}/healthz")  # that came later, so the other was taken
+        server.process.send_signal(number)
+        with suppress(ConnectionRefusedError):
+            while True:  # what comes after the last call is refused, not left waiting
+                connected(server).close()
+                time.sleep(0.02)
+        assert server.process.poll() is None
+        server.process.send_signal(number)
+        _, err = server.process.communicate(timeout=20)  # the client would have had 30 s
+        assert server.process.returncode == code
+        assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("workers", [2])
+def test_sigterm_while_it_starts_ends_it_cleanly(colour_bundle: Path, workers: int) -> None:
+    with start(colour_bundle, "--workers", workers) as process:
+        child = first_child(process)
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "", "")
+    assert not Path(f"/proc/{child}").exists()
+
+
+# ---- another model
+
+
+def put(bundle: Path, *, name: str, crop: int = 32, spoil: bool = False) -> None:
+    """Replace a bundle at one stroke, as `export` does."""
+    with staged_folder(bundle) as staging:
+        made = make_colour_bundle(staging / "made", name=name, crop=crop)
+        if spoil:
+            (made / "model.onnx").write_bytes(bytes(1000))
+        for file in made.iterdir():
+            file.rename(staging / file.name)
+        made.rmdir()
+
+
+def served(server: Server) -> set[str]:
+    """The names of the models that the workers say they serve."""
+    return {found[1] for name in figures(server) if (found := re.search(r'model_info{.*name="(.*?)"', name))}
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    put(tmp_path / "inference", name="Before")
+    return tmp_path / "inference"
+
+
+def test_sighup_changes_the_model_and_costs_no_request_and_no_connection(bundle: Path, red: bytes) -> None:
+    with serving(bundle, "--workers", 2) as server, Load(f"{server.url}/v1/predict", red) as load:
+        load.more()
+        version = httpx.get(f"{server.url}/v1/model").json()["version"]
+        for name, crop in (("After", 32), ("Larger", 48)):
+            put(bundle, name=name, crop=crop)
+            server.process.send_signal(signal.SIGHUP)
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda name=name: served(server) == {name})
+            load.more()
+        models = [httpx.get(f"{server.url}/v1/model").json() for _ in range(20)]
+    assert {(model["name"], tuple(model["input"]["shape"])) for model in models} == {("Larger", (3, 48, 48))}
+    assert version not in {model["version"] for model in models}
+    assert set(load.statuses) == {200}
+    assert load.dropped == load.closed == 0
+    assert {json.loads(body)["model"] for body in load.bodies} == {"Before", "After", "Larger"}
+
+
+def test_a_broken_new_model_is_said_and_the_one_before_goes_on(bundle: Path, red: bytes) -> None:
+    with serving(bundle, "--workers", 2) as server:
+        assert server.process.stderr is not None
+        put(bundle, name="Broken", spoil=True)
+        server.process.send_signal(signal.SIGHUP)
+        said = server.process.stderr.readline()
+        assert said.startswith("not reloaded, the model before goes on: ")
+        assert "model.onnx" in said
+        (bundle / "garbage.json").write_bytes(b"[1]")
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.stderr.readline().startswith("not reloaded, the model before goes on: ")
+        assert httpx.post(f"{server.url}/v1/predict", content=red).json()["model"] == "Before"
+        assert served(server) == {"Before"}
+        put(bundle, name="Mended")
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.stderr.readline() == f"reloaded {bundle} in 2 workers\n"
+        assert served(server) == {"Mended"}
+
+
+def test_a_worker_that_was_starting_at_the_reload_gets_the_new_model_too(bundle: Path, red: bytes) -> None:
+    with serving(bundle, "--workers", 2) as server:
+        before = children(server)
+        os.kill(min(before), signal.SIGKILL)
+        until(lambda: children(server) - before)
+        put(bundle, name="After")
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: figures(server)["garbage_inside_requests"] == 0 and served(server) == {"After"})
+        names = {httpx.get(f"{server.url}/v1/model").json()["name"] for _ in range(20)}
+    assert names == {"After"}
+
+
+def test_sighup_while_it_starts_ends_nothing(bundle: Path) -> None:
+    with start(bundle, "--workers", 2) as process:
+        child = first_child(process)
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        assert child in workers_of(process.pid)
+        assert httpx.get(f"{url}/readyz").status_code == 200
+        for each in workers_of(process.pid):
+            os.kill(each, signal.SIGHUP)  # as when it is sent to the whole group
+        assert httpx.get(f"{url}/readyz").status_code == 200
+        assert child in workers_of(process.pid)
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert "Traceback" not in err
+
+
+# ---- more than it can do
+
+
+def test_over_capacity_each_answer_is_200_or_503_and_health_is_answered_meanwhile(
+    colour_bundle: Path, large: bytes
+) -> None:
+    replies: list[httpx.Response] = []
+    health: list[int] = []
+    with serving(colour_bundle, "--queue", 4) as server:
+
+        def ask() -> None:
+            replies.append(httpx.post(f"{server.url}/v1/predict", content=large, timeout=60))
+
+        threads = [threading.Thread(target=ask) for _ in range(64)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            health.append(httpx.get(f"{server.url}/healthz", timeout=60).status_code)
+        found = figures(server)
+    statuses = Counter(reply.status_code for reply in replies)
+    assert set(statuses) == {200, 503}
+    assert statuses.total() == 64
+    assert statuses[200] >= 4
+    for reply in replies:
+        if reply.status_code == 503:
+            assert int(reply.headers["retry-after"]) >= 1
+            assert "busy" in reply.json()["error"]
+    assert set(health) == {200}
+    assert found['garbage_rejected_total{reason="busy"}'] == statuses[503]
+    assert found["garbage_inside_requests"] == found["garbage_waiting_photos"] == 0
+
+
+def half(server: Server, data: bytes) -> socket.socket:
+    """A connection with a request of which the last byte is still to come."""
+    connection = connected(server)
+    connection.sendall(data[:-1])
+    return connection
+
+
+def test_per_client_is_429_for_one_and_not_for_others_who_show_another_key(
+    colour_bundle: Path, red: bytes, tmp_path: Path
+) -> None:
+    keys = {"a": "a" * 20, "b": "b" * 20}
+    (tmp_path / "keys").write_text("".join(f"{name}: {key}\n" for name, key in keys.items()))
+    (tmp_path / "keys").chmod(0o600)
+    with serving(colour_bundle, "--per-client", 1, "--api-key-file", tmp_path / "keys") as server:
+        url = f"{server.url}/v1/predict"
+        shown = {name: {"x-api-key": key} for name, key in keys.items()}
+        with half(server, post(red, f"Authorization: Bearer {keys['a']}", CLOSE)) as first:
+            until(lambda: httpx.post(url, content=red, headers=shown["a"]).status_code == 429)
+            refused = httpx.post(url, content=red, headers=shown["a"])
+            assert int(refused.headers["retry-after"]) >= 1
+            assert "wait for them" in refused.json()["error"]
+            assert httpx.post(url, content=red, headers=shown["b"]).status_code == 200
+            first.sendall(red[-1:])
+            assert to_the_end(first).startswith(b"HTTP/1.1 200 ")
+        assert httpx.post(url, content=red, headers=shown["a"]).status_code == 200
+        stranger = httpx.post(url, content=red)
+        assert (stranger.status_code, stranger.headers["www-authenticate"]) == (401, "Bearer")
+        assert httpx.get(f"{server.url}/readyz").status_code == 200
+
+
+def test_a_request_over_the_time_limit_is_503_and_gives_its_place_back(
+    colour_bundle: Path, red: bytes, tmp_path: Path
+) -> None:
+    photo = save_photo(tmp_path / "huge.png", COLOURS["red"], (8000, 8000)).read_bytes()
+    with serving(colour_bundle, "--timeout", 0.1, "--queue", 1) as server:
+        reply = httpx.post(f"{server.url}/v1/predict", content=photo, timeout=60)
+        assert reply.status_code == 503
+        assert int(reply.headers["retry-after"]) >= 1
+        assert "not answered within 0.1 seconds" in reply.json()["error"]
+        until(lambda: httpx.post(f"{server.url}/v1/predict", content=red, timeout=60).status_code == 200)
+        found = figures(server)
+    assert found['garbage_rejected_total{reason="timeout"}'] >= 1
+    assert found["garbage_inside_requests"] == 0
+
+
+# ---- the log
+
+
+def lost_lines(server: Server) -> float:
+    return figures(server)["garbage_log_lines_lost_total"]
+
+
+def test_a_log_on_a_full_disk_costs_no_request_and_the_loss_is_counted(colour_bundle: Path, red: bytes) -> None:
+    with serving(colour_bundle, "--access-log", "/dev/full") as server:
+        for _ in range(20):
+            assert httpx.post(f"{server.url}/v1/predict", content=red).status_code == 200
+        until(lambda: lost_lines(server) >= 20)
+
+
+# ---- clients that go away
+
+
+def descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def hang_up(server: Server, data: bytes, *, times: int, at_once: int = 50) -> None:
+    """Connect, send, and go, many times over."""
+    left = times
+    while left > 0:
+        with ExitStack() as stack:
+            for _ in range(min(left, at_once)):
+                stack.enter_context(connected(server)).sendall(data)
+        left -= at_once
+
+
+def check_hang_ups(server: Server, red: bytes, large: bytes, times: int) -> None:
+    (worker,) = children(server)
+    httpx.post(f"{server.url}/v1/predict", content=red)
+    before, files = figures(server), descriptors(worker)
+    hang_up(server, b"", times=times)
+    hang_up(server, post(red)[:20], times=times)
+    hang_up(server, HEAD + b"Content-Length: 1000\r\n\r\n", times=times)
+    hang_up(server, HEAD + b"Content-Length: 1000\r\n\r\n" + red[:50], times=times)
+    until(lambda: figures(server)["garbage_hangups_total"] == before["garbage_hangups_total"] + 2 * times)
+    assert photos_of(figures(server)) == photos_of(before)
+    hang_up(server, post(large), times=60, at_once=60)
+    until(lambda: figures(server)["garbage_inside_requests"] == 0)
+    until(lambda: descriptors(worker) <= files)
+    found = figures(server)
+    assert photos_of(found) < photos_of(before) + 60  # what had not begun never did
+    assert found["garbage_waiting_photos"] == 0
+    assert httpx.post(f"{server.url}/v1/predict", content=red).status_code == 200
+    server.process.terminate()
+    assert server.process.communicate(timeout=60)[1] == ""
+
+
+def test_clients_that_hang_up_leave_nothing_behind(colour_bundle: Path, red: bytes, large: bytes) -> None:
+    with serving(colour_bundle) as server:
+        check_hang_ups(server, red, large, times=100)
+
+
+# ---- bombs
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process had at most."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) * 1024
+
+
+def png(width: int, height: int) -> bytes:
+    """A black picture of one bit a pixel: it decodes to thousands of times its size."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    pixels = zlib.compress(bytes((width // 8 + 1) * height))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def tiff(width: int, height: int) -> bytes:
+    data = zlib.compress(bytes(width // 8 * height))
+    tags = [
+        (256, 4, width), (257, 4, height), (258, 3, 1), (259, 3, 8), (262, 3, 1),
+        (273, 4, 8), (277, 3, 1), (278, 4, height), (279, 4, len(data)),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, kind, 1, v) for tag, kind, v in tags)
+    return struct.pack("<2sHI", b"II", 42, 8 + len(data)) + data + directory + bytes(4)
+
+
+def gif(width: int, height: int) -> bytes:
+    head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(6)
+    return head + b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02L\x01\0;"
+
+
+BOMBS = {
+    "PNG": lambda: png(30_000, 30_000),
+    "TIFF": lambda: tiff(30_000, 30_000),
+    "GIF": lambda: gif(60_000, 60_000),
+    "a line of PNG": lambda: png(1_000_000, 8),
+    "zeros": lambda: bytes(50_000_000),
+    "a zip of zeros": lambda: b"PK\x03\x04" + zlib.compress(bytes(50_000_000)),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_bomb_is_refused_and_costs_no_memory(server: Server, kind: str) -> None:
+    (worker,) = children(server)
+    before = resident(worker)
+    reply = httpx.post(f"{server.url}/v1/predict", content=BOMBS[kind](), timeout=60)
+    assert reply.status_code == 422
+    assert re.search("pixels|not an image", reply.json()["results"][0]["error"])
+    assert resident(worker) < before + 250 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"images": ' + b"[" * 5_000_000, "application/json"),
+        (b'{"a":' * 1_000_000, "application/json"),
+        (b'{"images": ["' + b"A" * 5_000_000 + b'"', "application/json"),
+        (b'{"images": [' + b"1" * 5_000_000 + b"]}", "application/json"),
+        (b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' * 100_000 + b"--x--\r\n", "multipart"),
+        (b'--x\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\n1\r\n' * 1000, "multipart"),
+        (b"--x\r\n" + b"A: b\r\n" * 1_000_000, "multipart"),
+        (b"\r\n" * 5_000_000, "multipart"),
+    ],
+    ids=["lists", "objects", "cut", "number", "fields", "files", "headers", "empty lines"],
+)
+def test_bodies_made_to_be_hard_to_read_are_400(server: Server, body: bytes, kind: str) -> None:
+    content_type = "multipart/form-data; boundary=x" if kind == "multipart" else kind
+    reply = httpx.post(f"{server.url}/v1/predict", content=body, headers={"content-type": content_type}, timeout=60)
+    assert reply.status_code == 400
+    assert len(reply.json()["error"]) < 300
+
+
+def test_a_body_over_the_limit_can_be_sent_to_its_end_and_the_413_be_read(colour_bundle: Path, red: bytes) -> None:
+    body = bytes(30_000_000)
+
+    def pieces() -> Iterator[bytes]:
+        yield from (body[:1_000_000] for _ in range(30))
+
+    with serving(colour_bundle, "--max-body", "1M") as server, httpx.Client(timeout=60) as http:
+        for content in (body, pieces(), json.dumps({"images": [base64.b64encode(body).decode()]}).encode()):
+            reply = http.post(f"{server.url}/v1/predict", content=content)
+            assert reply.status_code == 413
+            assert "limit" in reply.json()["error"]
+            assert http.post(f"{server.url}/v1/predict", content=red).status_code == 200
+        assert figures(server)['garbage_rejected_total{reason="too large"}'] == 3
