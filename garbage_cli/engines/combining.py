@@ -58,7 +58,8 @@ def _rate(engine: Engine, shape: tuple[int, int, int], size: int, rounds: int) -
 @dataclass(slots=True)
 class _Waiting:
     inputs: Batch
-    done: threading.Event = field(default_factory=threading.Event)
+    woken: threading.Event = field(default_factory=threading.Event)
+    """Set once there is an answer, or once it is this one's turn at the engine."""
     outputs: Batch | None = None
     error: BaseException | None = None
 
@@ -66,16 +67,16 @@ class _Waiting:
 class Merged:
     """Infers together what waits while the engine is busy. Nobody waits for others to come.
 
-    The first caller to find the engine free takes along those that wait, up to `most` inputs; the others get theirs
-    from it. For engines that need little more time for several inputs than for one, as GPUs do.
+    The first in line takes along those behind it, up to `most` inputs; the others get theirs from it, and the next in
+    line has its turn. For engines that need little more time for several inputs than for one, as GPUs do.
     """
 
     def __init__(self, engine: Engine, *, most: int) -> None:
         self.callers = most
         self._engine = engine
         self._most = most
-        self._turn = threading.Lock()
         self._guard = threading.Lock()
+        self._busy = False
         self._line: list[_Waiting] = []
 
     def infer(self, inputs: Batch) -> Batch:
@@ -83,10 +84,12 @@ class Merged:
         mine = _Waiting(inputs)
         with self._guard:
             self._line.append(mine)
-        while not mine.done.is_set():
-            with self._turn:
-                if not mine.done.is_set():
-                    self._infer_waiting()
+            busy, self._busy = self._busy, True
+        if busy:
+            mine.woken.wait()
+        if mine.outputs is None and mine.error is None:
+            self._infer_waiting()
+            self._wake_next()
         if mine.error is not None:
             raise mine.error
         assert mine.outputs is not None
@@ -102,7 +105,14 @@ class Merged:
             for each in group:
                 each.error = error
         for each in group:
-            each.done.set()
+            each.woken.set()
+
+    def _wake_next(self) -> None:
+        with self._guard:
+            following = self._line[0] if self._line else None
+            self._busy = following is not None
+        if following:
+            following.woken.set()
 
     def _take(self) -> list[_Waiting]:
         """The first in line, and as many after it as fit."""
