@@ -72,7 +72,7 @@ class Caller:
     def __init__(self) -> None:
         self.socket: socket.socket | None = None
         self.fresh = True
-        self.number, self.begun = 0, 0.0
+        self.number, self.begun, self.end = 0, 0.0, 0
         self.rest: memoryview = memoryview(b"")
         self.received = bytearray()
         self.until = -1
