@@ -171,7 +171,9 @@ def test_health_readiness_greeting_and_schema(server: Server) -> None:
     assert httpx.get(server.url).status_code == httpx.post(server.url).status_code == 200
     assert "/v1/predict" in httpx.get(f"{server.url}/openapi.json").json()["paths"]
     assert httpx.get(f"{server.url}/nowhere").status_code == 404
-    assert httpx.get(f"{server.url}/v1/predict").json()["error"] == "GET /v1/predict: Method Not Allowed"
+    assert httpx.get(f"{server.url}/v1/predict").json()["error"] == (
+        "GET /v1/predict: Method Not Allowed; /docs lists what there is"
+    )
 
 
 # ---- PaddleHub Serving, generation A
@@ -538,3 +540,23 @@ def test_the_engine_that_was_decided_counts_for_the_model_it_was_decided_for(
     assert decided.wish_for(ModelBundle.load(copy)) == Wish("onnxruntime", "f32", settings)  # the same content
     other = ModelBundle.load(make_colour_bundle(tmp_path / "other", crop=33))
     assert decided.wish_for(other) == asked.wish
+
+
+def test_what_paddlehub_does_not_know_has_a_status_of_http_and_its_keys_beside(
+    colour_bundle: Path, red: bytes, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.txt"
+    keys.write_text("bin at the door: 0123456789abcdef0123\n")
+    body = {"images": [b64(red)]}
+    with serving(colour_bundle, "--api-key-file", keys, "--max-body", "2K") as guarded:
+        url = f"{guarded.url}/predict/clas_system"
+        unknown = httpx.post(url, json=body)
+        known = {"authorization": "Bearer 0123456789abcdef0123"}
+        large = httpx.post(url, json={"images": [b64(red) * 100]}, headers=known)
+        good = httpx.post(url, json=body, headers=known)
+    assert (unknown.status_code, large.status_code, good.status_code) == (401, 413, 200)
+    for refused in (unknown, large):
+        value = refused.json()
+        assert list(value) == ["error", "msg", "results", "status"]
+        assert (value["status"], value["results"], value["msg"]) == ("101", "", value["error"])
+    assert good.json()["status"] == "000"

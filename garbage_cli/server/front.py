@@ -3,6 +3,7 @@
 Knows ASGI. Does not know what a route does.
 """
 
+import json
 import sys
 import time
 import traceback
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from garbage_cli import wire
 from garbage_cli.server.accesslog import AccessLog, request_id
 from garbage_cli.server.desk import Desk, Refused, Ticket
-from garbage_cli.wire import RequestError
+from garbage_cli.wire import HUB_FAILED, RequestError
 
 JSON = "application/json"
 OPEN = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
@@ -30,6 +31,14 @@ GONE = 499
 def error_reply(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """A reply that says what is wrong, in the shape that /v1 and /v2 share."""
     return Response(wire.dumps({"error": message}), status, headers, media_type=JSON)
+
+
+def _in_envelope(reply: Response) -> Response:
+    """The same with PaddleHub's keys beside: its clients look for a status in the body, and stop without one."""
+    message = json.loads(bytes(reply.body))["error"]
+    body = wire.dumps({"error": message, "msg": message, "results": "", "status": HUB_FAILED})
+    headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
+    return Response(body, reply.status_code, headers)
 
 
 def ticket_of(request: Request) -> Ticket:
@@ -72,6 +81,8 @@ class Front:
             await self._app(scope, receive, answer)
         except Exception as error:  # noqa: BLE001 - the last place where a request can get an answer
             reply = self._reply(error, ticket, scope)
+            if reply is not None and scope["path"].startswith("/predict/"):
+                reply = _in_envelope(reply)
             if reply is not None and not ticket.status:
                 await reply(scope, receive, answer)
         finally:
@@ -104,7 +115,7 @@ class Front:
             case RequestError():
                 return error_reply(400, str(error))
             case HTTPException():
-                said = f"{scope['method']} {scope['path']}: {error.detail}"
+                said = f"{scope['method']} {scope['path']}: {error.detail}; /docs lists what there is"
                 return error_reply(error.status_code, said, error.headers)
         with suppress(OSError, ValueError):  # nobody may read it
             sys.stderr.write(f"request {ticket.id}: {''.join(traceback.format_exception(error))}")
