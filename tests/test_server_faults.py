@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -320,20 +322,20 @@ def check_kill(colour_bundle: Path, red: bytes, *, workers: int) -> None:
         Load(f"{server.url}/v1/predict", red) as load,
         Load(f"{server.url}/readyz", None, clients=1) as watch,
     ):
-        load.more(100)
+        load.more(40)
         before = children(server)
         victim = min(before)
         answered = photos_of(figures(server))
         os.kill(victim, signal.SIGKILL)
         until(lambda: children(server) - before)
-        load.more(100)
+        load.more(40)
         watch.more(5)
         assert len(children(server)) == workers
         found = figures(server)
     assert set(load.statuses) == set(watch.statuses) == {200}
     assert load.dropped + watch.dropped <= 5  # each client is on one connection at a time
     assert load.lost == watch.lost == 0
-    assert photos_of(found) >= answered + 100  # what the dead one counted still counts
+    assert photos_of(found) >= answered + 40  # what the dead one counted still counts
     assert found["garbage_inside_requests"] <= 4
 
 
@@ -353,17 +355,6 @@ def test_a_worker_killed_while_it_loads_is_a_clear_error(colour_bundle: Path) ->
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert err == "error: a worker was ended by SIGKILL while it loaded the model; is there enough memory?\n"
-
-
-def test_a_server_whose_remarks_nobody_reads_still_replaces_its_workers(colour_bundle: Path, red: bytes) -> None:
-    with serving(colour_bundle) as server:
-        assert server.process.stderr is not None
-        server.process.stderr.close()
-        for _ in range(2):  # its first remark meets the broken pipe, its second what that led to
-            before = children(server)
-            os.kill(min(before), signal.SIGKILL)
-            until(lambda before=before: children(server) - before)
-            assert httpx.post(f"{server.url}/v1/predict", content=red, timeout=60).status_code == 200
 
 
 def test_of_two_servers_that_start_on_one_port_one_is_refused(colour_bundle: Path) -> None:
@@ -754,4 +745,9 @@ def test_a_body_over_the_limit_can_be_sent_to_its_end_and_the_413_be_read(colour
             assert reply.status_code == 413
             assert "limit" in reply.json()["error"]
             assert http.post(f"{server.url}/v1/predict", content=red).status_code == 200
-        assert figures(server)['garbage_rejected_total{reason="too large"}'] == 3
+        for _ in range(5):  # Python's own client asks for the end of each connection
+            with pytest.raises(urllib.error.HTTPError, match="413") as refused:
+                urllib.request.urlopen(f"{server.url}/v1/predict", body, timeout=60)
+            assert b"limit" in refused.value.read()
+            refused.value.close()
+        assert figures(server)['garbage_rejected_total{reason="too large"}'] == 8

@@ -260,3 +260,14 @@ def test_per_client_without_keys_goes_by_the_address(colour_bundle: Path, red: b
         with half(server, post(red)), half(server, post(red)):
             until(lambda: httpx.post(f"{server.url}/v1/predict", content=red).status_code == 429)
         until(lambda: httpx.post(f"{server.url}/v1/predict", content=red).status_code == 200)
+
+
+def test_a_server_whose_remarks_nobody_reads_still_replaces_its_workers(colour_bundle: Path, red: bytes) -> None:
+    with serving(colour_bundle) as server:
+        assert server.process.stderr is not None
+        server.process.stderr.close()
+        for _ in range(2):  # its first remark meets the broken pipe, its second what that led to
+            before = children(server)
+            os.kill(min(before), signal.SIGKILL)
+            until(lambda before=before: children(server) - before)
+            assert httpx.post(f"{server.url}/v1/predict", content=red, timeout=60).status_code == 200

@@ -4,7 +4,7 @@ Knows connections. Does not know requests' content.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,6 +19,19 @@ SEND_SECONDS = 30.0
 """How long a client may take none of its answer."""
 _CHUNK = 16
 """Bytes around each byte of a body that are borne: someone may send chunks of one byte."""
+
+
+class _Outgoing:
+    """A connection as an answer sees it: closing it leaves a client that still sends the time to read why."""
+
+    def __init__(self, protocol: "Protocol") -> None:
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._protocol.transport, name)
+
+    def close(self) -> None:
+        self._protocol.close_after_answer()
 
 
 class Protocol(HttpToolsProtocol):
@@ -98,6 +111,7 @@ class Protocol(HttpToolsProtocol):
         self._in_headers = False
         self._disarm()
         super().on_headers_complete()
+        self.cycle.transport = cast(asyncio.Transport, _Outgoing(self))
 
     def _head(self) -> bytes:
         first = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
@@ -125,6 +139,13 @@ class Protocol(HttpToolsProtocol):
             self._arm(SEND_SECONDS)
         elif refused:
             self._arm(DISCARD_SECONDS)
+
+    def close_after_answer(self) -> None:
+        """Close; if the rest of a body that was refused is still coming, not before the client is done with it."""
+        if not self.cycle.more_body or self.pipeline or self.transport.is_closing():
+            self.transport.close()
+            return
+        self._end_reading(DISCARD_SECONDS)
 
     def pause_writing(self) -> None:
         """The client does not take its answers: not for ever."""
@@ -183,6 +204,11 @@ class Protocol(HttpToolsProtocol):
         after = b"retry-after: 1\r\n" if retry else b""
         head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n"
         self.transport.write(head % (status, len(body), after) + body)
-        self.transport.write_eof()  # a connection closed with bytes unread is reset, and the answer may be lost with it
+        self._end_reading(DISCARD_SECONDS / 5)
+
+    def _end_reading(self, seconds: float) -> None:
+        """Throw away what still comes: a connection closed with bytes unread is reset, and the answer lost with it."""
+        self._ended = True
+        self.transport.write_eof()
         self.flow.resume_reading()
-        self._arm(DISCARD_SECONDS / 5)
+        self._arm(seconds)
