@@ -133,7 +133,9 @@ def _open(choice: Choice, bundle: ModelBundle, parallel: bool, threads: int, opt
         names = INT8_MODEL if choice.precision == "int8" else (ONNX_FILE,)
         model, *_ = [bundle.file(name) for name in names]
         content = " ".join(str(bundle.files[name]["sha256"]) for name in names) if kept else None
-        return OpenVinoEngine(model, precision=choice.precision, callers=callers, threads=threads, content=content)
+        return OpenVinoEngine(
+            model, precision=choice.precision, callers=callers, threads=threads, content=content, one=True
+        )
     if choice.engine == "onnxruntime":
         from garbage_cli.engines.onnxruntime import OnnxRuntimeEngine
 

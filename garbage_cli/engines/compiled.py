@@ -12,7 +12,7 @@ from pathlib import Path
 from garbage_cli.storage import write_bytes
 
 FOLDER = "compiled"
-KEPT = 8
+KEPT = 12
 """Files; those not used for the longest time go."""
 DIGEST = 32
 """Bytes."""
