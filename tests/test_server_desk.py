@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -630,6 +632,35 @@ def test_more_workers_than_fit_into_memory_are_refused(clock: Clock, monkeypatch
         supervised._check_memory(200 << 20)
     monkeypatch.setattr(supervisor, "free_memory", lambda: None)
     supervised._check_memory(10**15)
+
+
+LOADING = """
+import time
+from multiprocessing import Pipe
+from pathlib import Path
+from types import SimpleNamespace
+from garbage_cli.server import worker
+from garbage_cli.server.options import ServeOptions
+
+def load(options, **settings):
+    print("loading", flush=True)
+    try:
+        time.sleep(60)
+    except BaseException:
+        pass
+    raise OSError("nobody told this loader to stop")
+
+worker.Model = load
+worker.work(ServeOptions(Path("x")), None, Pipe()[0], SimpleNamespace(), print)
+"""
+
+
+def test_a_stop_while_a_worker_loads_is_heeded_whatever_the_loader_does_with_exceptions() -> None:
+    with subprocess.Popen([sys.executable, "-c", LOADING], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loading\n"
+        process.terminate()
+        assert process.wait(timeout=60) == 0
 
 
 # ---- free memory

@@ -248,6 +248,20 @@ def test_a_log_that_was_moved_away_or_deleted_is_written_anew(colour_bundle: Pat
     assert "first" in (tmp_path / "access.jsonl.1").read_text()
 
 
+def test_a_log_that_can_not_be_had_any_more_is_said_by_the_worker_that_is_to_write_it(
+    colour_bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    with serving(colour_bundle, "--access-log", tmp_path / "logs" / "access.jsonl") as server:
+        assert server.process.stderr is not None
+        (tmp_path / "logs").rename(tmp_path / "elsewhere")
+        os.kill(min(children(server)), signal.SIGKILL)
+        assert "was ended by SIGKILL" in server.process.stderr.readline()
+        assert "a new worker can't start: the access log" in server.process.stderr.readline()
+        (tmp_path / "logs").mkdir()
+        assert httpx.get(f"{server.url}/readyz", timeout=60).status_code == 200
+
+
 def test_max_pixels_is_the_most(colour_bundle: Path, tmp_path: Path) -> None:
     with serving(colour_bundle, "--max-pixels", 1000) as server:
         for size, status in (((40, 25), 200), ((40, 26), 422)):

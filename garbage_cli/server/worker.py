@@ -75,14 +75,14 @@ def work(
     load = functools.partial(Model, threads=threads, tell=tell)
     try:
         model = load(options)
+        bins = {each.bin_name for each in model.bundle.labels.items if each.bin_name}
+        metrics = Metrics(routes=ROUTES, bins=sorted(bins), tell=tell)
+        log = AccessLog(options.access_log, on_lost=metrics.log_lost)
         _listen(listener, options)
     except (GarbageError, OSError, MemoryError) as error:
         link.send(str(error) or type(error).__name__)
         sys.exit(1)
-    bins = {each.bin_name for each in model.bundle.labels.items if each.bin_name}
-    metrics = Metrics(routes=ROUTES, bins=sorted(bins), tell=tell)
     metrics.model(**_facts(model))
-    log = AccessLog(options.access_log, on_lost=metrics.log_lost)
     desk = Desk(model, options, metrics)
     server = _Server(desk)
 
