@@ -3,9 +3,11 @@
 Knows threads. Does not know what the work is.
 """
 
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -21,14 +23,31 @@ def ordered_map(
     `function` is raised at its own place in the order; the work not yet begun is then cancelled.
     """
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= ahead:
-                    yield waiting.popleft().result()
-            while waiting:
+    pool = lasting_threads(threads)
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= ahead:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        wait([future for future in waiting if not future.cancel()])
+
+
+def lasting_threads(number: int) -> ThreadPoolExecutor:
+    """Return threads that stay until the program ends, the same for all who ask for so many.
+
+    OpenVINO may crash where a thread that has called it ends at the moment when a network goes (2026.4; seen once in
+    some hundreds). So those that call it don't end. Work in them must not wait for other work in them.
+    """
+    with _making:
+        if number not in _pools:
+            _pools[number] = ThreadPoolExecutor(number, "lasting")
+        return _pools[number]
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+_making = threading.Lock()
+if hasattr(os, "register_at_fork"):  # threads don't come along in a fork
+    os.register_at_fork(after_in_child=_pools.clear)

@@ -38,7 +38,7 @@ def _file_name(name: str) -> str:
     bare = re.sub(r"(?<=.)(\.jpg)+$", "", name)
     if PurePath(bare).suffix.lower() in SUFFIXES.difference(_JPEG):
         return _short(f"{name}.jpg")
-    if name.lower().endswith(_JPEG):
+    if PurePath(name).suffix.lower() in _JPEG:  # which a file that is only called .jpg has not
         return _short(name)
     return _short(f"{name}.{_digest(name)}.jpg")
 

@@ -22,7 +22,9 @@ def read_api_key(path: Path) -> str:
         raise ConfigError(f"the API key file {path} is not UTF-8 text") from None
     lines = (line.strip() for line in text.splitlines())
     key = next((line for line in lines if line and not line.startswith("#")), None)
-    if key is None:
+    if key is not None and ": " in key:  # a line of the server's own file, with a name
+        key = key.partition(": ")[2].strip()
+    if not key:
         raise ConfigError(f"the API key file {path} is empty; put the key on its first line")
     if not all("!" <= letter <= "~" for letter in key):
         raise ConfigError(f"the key in {path} holds spaces or letters that no header can carry; is it another file?")

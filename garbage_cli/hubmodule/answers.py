@@ -24,6 +24,7 @@ from garbage_cli.bundle import ModelBundle
 from garbage_cli.engines.choosing import Wish, choose
 from garbage_cli.errors import ConfigError, ImageError
 from garbage_cli.images import find, mute_warnings
+from garbage_cli.parallel import lasting_threads
 from garbage_cli.prediction import Photo, Prediction
 from garbage_cli.predictor import Predictor
 from garbage_cli.vendor import available_cores
@@ -126,7 +127,7 @@ class HubAnswers:
                     tell=self._tell,
                 )
                 predictor.warm_up()
-                self._loaded[os.getpid()] = predictor, ThreadPoolExecutor(max(2, available_cores()))
+                self._loaded[os.getpid()] = predictor, lasting_threads(max(2, available_cores()))
             return self._loaded[os.getpid()]
 
 

@@ -7,7 +7,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from garbage_cli.bundle import ModelBundle
@@ -15,6 +15,7 @@ from garbage_cli.engines import Choice, Engine, Options, open_engine
 from garbage_cli.engines.combining import Merged, TwoSpeeds, best_batch
 from garbage_cli.errors import ImageError
 from garbage_cli.images import ImageLimits
+from garbage_cli.parallel import lasting_threads
 from garbage_cli.prediction import Photo, Prediction
 from garbage_cli.predictor import Predictor
 from garbage_cli.server.options import ServeOptions
@@ -69,7 +70,7 @@ class Model:
         )
         self.predictor.warm_up()
         self.threads = self.predictor.callers + 1  # one decodes while the others are at the engine
-        self._pool = ThreadPoolExecutor(self.threads, "photo")
+        self._pool = lasting_threads(self.threads)
 
     def _arrange(self, bundle: ModelBundle, options: Options, batch: int, engine: Engine, choice: Choice) -> Engine:
         """Take inputs together where the engine gains from it, else give each of several photos a core of its own."""
@@ -103,18 +104,18 @@ class Model:
                 self.waiting -= 1
 
     def _answer(self, item: Item, top_k: int, submitted: float) -> Answer:
-        me, began = threading.get_ident(), time.perf_counter()
+        me, began, predictor = threading.get_ident(), time.perf_counter(), self.predictor
         with self._lock:
             self.waiting -= 1
             self._began[me] = began
         try:
             try:
-                input_ = self.predictor.prepare(item) if isinstance(item, Photo) else item.input
+                input_ = predictor.prepare(item) if isinstance(item, Photo) else item.input
             except ImageError as error:
                 failed = Prediction(item.name, error=str(error))
                 return Answer(failed, began - submitted, time.perf_counter() - began, 0.0)
             decoded = time.perf_counter()
-            prediction = self.predictor.answer_input(input_, item.name, top_k=top_k)
+            prediction = predictor.answer_input(input_, item.name, top_k=top_k)
             return Answer(prediction, began - submitted, decoded - began, time.perf_counter() - decoded)
         finally:
             with self._lock:
@@ -127,5 +128,5 @@ class Model:
         return 0.0 if oldest is None else time.perf_counter() - oldest
 
     def close(self) -> None:
-        """Let the threads end once they are done; does not wait for them."""
-        self._pool.shutdown(wait=False)
+        """Let go of the network, as soon as no thread is in it. The threads stay for the model that follows."""
+        del self.predictor
