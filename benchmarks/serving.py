@@ -13,12 +13,12 @@ process (`serving_load.py`) on the same cores, whose own CPU is said.
   (`serving_hub_module.py`): Paddle Inference without oneDNN, one photo at a time.
 - PaddleHub, best: the same with oneDNN, in the best of several set-ups by a trial before (workers by gunicorn, or one
   process with Paddle's threads).
-- LitServe, best: our decoder and engine in LitServe (`serving_litserve.py`), in the best of several set-ups by a trial.
-  It runs in an environment of its own: litserve, openvino, pillow, numpy, pyyaml and platformdirs.
+- LitServe, best: our decoder and OpenVINO in LitServe (`serving_litserve.py`), in the best of several set-ups by a
+  trial. It runs in an environment of its own: litserve, openvino, pillow, numpy, pyyaml and platformdirs.
 - garbage, raw: `POST /v1/predict` with the photo as the body. garbage, hub: `POST /predict/clas_system` in base64.
-- bare engine: decoder and engine in a loop, in a process of its own, nothing around them: a thread per core, and for
-  one caller one thread with all cores at its photo. It reads photos from files, decodes them whole, and shares the
-  cores with no callers.
+- bare engine: our decoder and OpenVINO in a loop, in a process of its own, nothing around them: a stream
+  per core and two threads for each, so that one decodes while the other's photo is inferred; for one caller one thread
+  with all cores at its photo. It reads photos from files and shares the cores with no callers.
 
 Latencies are of the callers, from sending to the last byte. CPU is that of all processes of a server while it was
 measured, memory their peak RSS summed (what they share is counted for each) and their PSS at the end.
@@ -46,13 +46,13 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from prediction import bare
 from serving_load import percentile
 
 from garbage_cli.bundle import ONNX_FILE, PADDLE_PROGRAMS, PADDLE_WEIGHTS, ModelBundle
@@ -207,7 +207,7 @@ def compare(
                 if name == BARE:
                     found = bare_process(bundle, precision, asked)
                 else:
-                    found = measure(ring[name], photos, asked, folder, expected)
+                    found = measure(ring[name], photos, asked, folder, () if number else expected)
             except (NotStarted, OSError, subprocess.SubprocessError, ValueError) as error:
                 print(f"round {number + 1}: {name}: {error}")
                 continue
@@ -285,13 +285,11 @@ def measure(
     return rows
 
 
-def load(
-    server: Server, port: int, photos: list[Path], concurrency: int, seconds: float, *, keep: int = 0
-) -> dict[str, Any]:
+def load(server: Server, port: int, photos: list[Path], concurrency: int, seconds: float) -> dict[str, Any]:
     """Run the callers in a process of their own; their figures."""
     wish = {
         "port": port, "path": server.path, "base64": server.base64, "good": server.good,
-        "photos": [str(path) for path in photos], "concurrency": concurrency, "seconds": seconds, "keep": keep,
+        "photos": [str(path) for path in photos], "concurrency": concurrency, "seconds": seconds,
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, str(HERE / "serving_load.py")],
@@ -555,49 +553,43 @@ def bare_process(bundle: ModelBundle, precision: str, asked: argparse.Namespace)
 
 
 def bare_loops(bundle: ModelBundle, photos: list[Path], asked: argparse.Namespace) -> Iterator[Measured]:
-    """One photo at a time for one caller; for more of them a thread per core, and the latency that this rate allows."""
-    cpu = time.process_time()
-    times = alone(bundle, asked.bare, photos, asked.seconds)
-    one = 1000 * (time.process_time() - cpu) / len(times)
-    run = bare(bundle, asked.bare)
-    run(photos[: 2 * available_cores()])
-    cpu, begun = time.process_time(), time.perf_counter()
-    shared = Shared(photos, begun + asked.seconds)
-    run(shared)  # type: ignore[arg-type]
-    count = next(shared.taken)
-    rate = count / (time.perf_counter() - begun)
-    spent = 1000 * (time.process_time() - cpu) / count
+    """One photo at a time for one caller; for more of them a stream per core, and the latency that this rate allows."""
+    cores = available_cores()
+    one, times, spent_at_one = looped(bundle, asked.bare, photos, 1, 1, asked.seconds)
+    rate, _, spent = looped(bundle, asked.bare, photos, cores, 2 * cores, asked.seconds)
     for concurrency in asked.concurrency:
-        if concurrency == 1:
-            yield Measured(
-                1, 1 / statistics.mean(times), 1000 * percentile(times, 0.5), 1000 * percentile(times, 0.99), cpu=one
-            )
+        if concurrency < cores:
+            p50, p99 = (1000 * percentile(times, share) for share in (0.5, 0.99))
+            yield Measured(concurrency, one, p50, p99, cpu=spent_at_one)
         else:
             ideal = 1000 * concurrency / rate
             yield Measured(concurrency, rate, ideal, ideal, cpu=spent)
 
 
-class Shared:
-    """Photos that threads take in turn until the time is over, whichever slice they ask for: none waits for another."""
-
-    def __init__(self, photos: Sequence[Path], end: float) -> None:
-        self.photos, self.end, self.taken = photos, end, itertools.count()
-
-    def __getitem__(self, part: slice) -> Iterator[Path]:
-        while time.perf_counter() < self.end:
-            yield self.photos[next(self.taken) % len(self.photos)]
-
-
-def alone(bundle: ModelBundle, precision: str, photos: list[Path], seconds: float) -> list[float]:
-    """Seconds of one photo after the other, all cores at each; sorted."""
-    engine, preprocess = open_engine(Choice("openvino", precision), bundle), Preprocess(bundle.preprocess)
+def looped(
+    bundle: ModelBundle, precision: str, photos: list[Path], streams: int, threads: int, seconds: float
+) -> tuple[float, list[float], float]:
+    """Photos/s of so many threads, the seconds of each photo, sorted, and the CPU milliseconds of one."""
+    compiled, preprocess = network(bundle, precision, streams, 1), Preprocess(bundle.preprocess)
+    requests = [compiled.create_infer_request() for _ in range(threads)]
     times: list[float] = []
-    begun = last = time.perf_counter()
-    while last - begun < seconds:
-        data = photos[len(times) % len(photos)].read_bytes()
-        engine.infer(preprocess.decoded(open_photo(data, reduction=preprocess.reduction))[None])
-        times.append(-last + (last := time.perf_counter()))
-    return sorted(times[1:] or times)
+    turn = itertools.count()
+
+    def run(number: int, end: float) -> None:
+        while (begun := time.perf_counter()) < end:
+            data = photos[next(turn) % len(photos)].read_bytes()
+            values = preprocess.decoded(open_photo(data, reduction=preprocess.reduction))[None]
+            requests[number].infer([values], share_inputs=True)
+            times.append(time.perf_counter() - begun)
+
+    for number in range(threads):  # one after the other, and warm
+        run(number, time.perf_counter() + 0.5)
+    times.clear()
+    cpu, begun = time.process_time(), time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(run, range(threads), [begun + seconds] * threads))
+    wall, spent = time.perf_counter() - begun, time.process_time() - cpu
+    return len(times) / wall, sorted(times), 1000 * spent / len(times)
 
 
 # ---- what is printed
@@ -695,6 +687,7 @@ def network(bundle: ModelBundle, precision: str, streams: int, batch: int | None
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": available_cores(),
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "ENABLE_CPU_PINNING": False,  # a pinned thread waits while something else has its core
     }
     return core.compile_model(model, "CPU", settings)
 

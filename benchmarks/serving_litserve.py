@@ -1,7 +1,9 @@
-"""What `benchmarks/serving.py` starts in LitServe's environment: its server around our decoder and our engine.
+"""What `benchmarks/serving.py` starts in LitServe's environment: its server around our decoder and OpenVINO.
 
-Only the serving differs: photos are decoded, prepared and inferred by the same code as in `garbage serve`. Bodies come
-as they are, which is the cheapest way that LitServe has.
+Photos are decoded and prepared by the code of `garbage serve`. OpenVINO has the settings that are the best for
+LitServe, whose workers infer one call at a time: one stream, a network of one photo where there are no batches, and
+threads that are not pinned, since workers with a thread each would be pinned to the same core. Bodies come as they are,
+which is the cheapest way that LitServe has.
 """
 
 import argparse
@@ -12,10 +14,10 @@ import litserve
 import numpy as np
 from fastapi import Body
 
-from garbage_cli.bundle import ModelBundle
-from garbage_cli.engines import Choice, open_engine
+from garbage_cli.bundle import INT8_MODEL, ONNX_FILE, ModelBundle
 from garbage_cli.images import open_photo
 from garbage_cli.transforms import Preprocess
+from garbage_cli.vendor import openvino
 
 Raw = Annotated[bytes, Body(media_type="image/jpeg")]
 
@@ -30,8 +32,18 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]
     def setup(self, device: str) -> None:
         bundle = ModelBundle.load(self.asked.bundle)
         self.preprocess = Preprocess(bundle.preprocess)
-        choice = Choice("openvino", self.asked.precision)
-        self.engine = open_engine(choice, bundle, threads=self.asked.threads)
+        core = openvino().Core()
+        model = core.read_model(str(bundle.root / (INT8_MODEL[0] if self.asked.precision == "int8" else ONNX_FILE)))
+        if self.asked.batch == 1:
+            model.reshape([1, *bundle.input_shape])
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": self.asked.threads,
+            "INFERENCE_PRECISION_HINT": "bf16" if self.asked.precision == "bf16" else "f32",
+            "ENABLE_CPU_PINNING": False,
+        }
+        self.request = core.compile_model(model, "CPU", settings).create_infer_request()
 
     def decode_request(self, request: Raw) -> Any:
         photo = open_photo(request, reduction=self.preprocess.reduction)
@@ -41,7 +53,8 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]
         return np.stack(inputs)
 
     def predict(self, inputs: Any) -> Any:
-        return self.engine.infer(inputs if inputs.ndim == 4 else inputs[None])
+        values = inputs if inputs.ndim == 4 else inputs[None]
+        return np.array(self.request.infer([values], share_inputs=True)[0])
 
     def unbatch(self, output: Any) -> Any:
         return [row[None] for row in output]

@@ -16,7 +16,7 @@ import selectors
 import socket
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 REST = 0.02
@@ -60,8 +60,6 @@ class Figures:
     seconds: float = 0.0
     cpu: float = 0.0
     """CPU seconds of this process."""
-    first: list[str] = field(default_factory=list)
-    """The first answers as they came, by photo, as far as they were asked for."""
 
 
 class Caller:
@@ -82,8 +80,8 @@ class Caller:
 class Load:
     """All callers around one selector."""
 
-    def __init__(self, wish: Wish, *, keep: int = 0) -> None:
-        self.wish, self.keep = wish, keep
+    def __init__(self, wish: Wish) -> None:
+        self.wish = wish
         self.requests = [request(Path(photo).read_bytes(), wish) for photo in wish.photos]
         self.selector = selectors.DefaultSelector()
         self.figures = Figures(wish.concurrency)
@@ -207,8 +205,6 @@ class Load:
             return
         self.times.append(time.perf_counter() - caller.begun)
         self.figures.answered += 1
-        if caller.number < self.keep:
-            self.figures.first.append(f"{caller.number} {body.decode(errors='replace')}")
         self.take(caller)
 
     def lost(self, caller: Caller, why: str) -> None:
@@ -272,9 +268,7 @@ def percentile(ordered: list[float], share: float) -> float:
 
 
 def main() -> None:
-    asked = json.load(sys.stdin)
-    keep = asked.pop("keep", 0)
-    json.dump(asdict(Load(Wish(**asked), keep=keep).run()), sys.stdout)
+    json.dump(asdict(Load(Wish(**json.load(sys.stdin))).run()), sys.stdout)
 
 
 if __name__ == "__main__":
