@@ -331,6 +331,7 @@ def test_a_model_counts_who_waits_also_after_they_were_cancelled(
     assert all(isinstance(each.exception(), OSError) for each in begun)
     assert model.seconds_at_work() == 0
     model.close()
+    assert model.bundle.name == "Colours"  # replies that are being written name it
 
 
 # ---- connections

@@ -48,7 +48,8 @@ class Model:
 
     def __init__(self, options: ServeOptions, *, threads: int, tell: Callable[[str], object]) -> None:
         """Load and warm up; raises BundleError or ConfigError if the model can't be had."""
-        bundle = ModelBundle.load(options.model)
+        bundle = self.bundle = ModelBundle.load(options.model)
+        """What was loaded; still known once the network is gone, for replies that are being written."""
         wish = options.wish_for(bundle)
         self._cores = wish.options.cpu_num_threads or threads
         self._lock = threading.Lock()
@@ -84,11 +85,6 @@ class Model:
 
     def _is_crowded(self) -> bool:
         return len(self._began) + self.waiting > 1
-
-    @property
-    def bundle(self) -> ModelBundle:
-        """What was loaded."""
-        return self.predictor.bundle
 
     def submit(self, item: Item, top_k: int) -> "Future[Answer]":
         """Have a photo answered by the next thread that is free."""
