@@ -5,6 +5,7 @@ has its model: until then a client's connection is refused, not left waiting.
 """
 
 import errno
+import re
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -73,6 +74,11 @@ def _check(options: ServeOptions) -> "ModelBundle":
 
     if options.workers < 1:
         raise ServerError(f"--workers is {options.workers}; at least one is needed")
+    if not options.host.strip():
+        raise ServerError("--host is empty; 0.0.0.0 is the whole network, 127.0.0.1 this machine")
+    for origin in options.cors:
+        if not re.fullmatch(r"https?://[^\s/*]+", origin):
+            raise ServerError(f"--cors {origin!r} is no origin; write it as https://bin.example, without a path")
     bundle = ModelBundle.load(options.model)
     choose(options.wish, bundle)
     check_top_k(options.top_k, bundle.labels)
