@@ -37,6 +37,7 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": callers,
+            "ENABLE_CPU_PINNING": False,  # several processes would all take the first cores
         }
         if precision == "bf16" and not has_bf16():
             raise RuntimeError("this processor has no bf16")
