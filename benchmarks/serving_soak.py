@@ -4,9 +4,9 @@
 
 A server as a user starts it, and beside it, in this process, callers who send photos in every protocol, several at
 once, bodies that are no photos, too large, cut off or slow, and who hang up at every moment; now and then the workers
-are told to load the model anew. Every ten seconds: the resident memory of supervisor and workers, open files, requests so
-far. At the end the curve, the growth from the second minute on per 100,000 requests, what was answered how, and the
-server's exit.
+are told to load the model anew. Every ten seconds: the resident memory of supervisor and workers, open files,
+requests so far. At the end the curve, the growth from the second minute on per 100,000 requests, what was answered
+how, and the server's exit.
 """
 
 import argparse

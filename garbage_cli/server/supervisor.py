@@ -247,7 +247,7 @@ class Supervisor:
         if self._stop is not None:
             return
         self._failures = self._failures + 1 if time.monotonic() - worker.born < SHORT_LIFE else 0
-        pause = min(30.0, 0.5 * 2**self._failures) if self._failures else 0.0
+        pause = min(30.0, 0.5 * 2 ** min(10, self._failures)) if self._failures else 0.0
         self._not_before = time.monotonic() + pause
         after = f" in {pause:g} s" if pause else ""
         self._tell(f"worker {worker.pid} {worker.end()}; another one is started{after}")
