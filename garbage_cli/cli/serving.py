@@ -45,7 +45,7 @@ def serve(
         typer.Option(metavar="FILE", help="Write a line of JSON per request; - is stdout.", show_default=False),
     ] = None,
     max_body: Annotated[str, typer.Option(metavar="SIZE", help="Refuse larger requests.")] = "64M",
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger photos.", min=1)] = 89_000_000,
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger photos.", min=1, max=178_000_000)] = 89_000_000,
     queue: Annotated[int, typer.Option(help="Requests a worker holds; one more is answered 503.", min=1)] = 64,
     per_client: Annotated[
         int, typer.Option(help="Requests a worker holds of one client; one more is answered 429. 0: any.", min=0)

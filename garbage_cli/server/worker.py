@@ -23,6 +23,7 @@ import uvicorn
 
 from garbage_cli.errors import GarbageError, ServerError
 from garbage_cli.images import mute_warnings
+from garbage_cli.labels import BINS
 from garbage_cli.server.accesslog import AccessLog
 from garbage_cli.server.app import ROUTES, create_app
 from garbage_cli.server.desk import Desk
@@ -76,6 +77,7 @@ def work(
     try:
         model = load(options)
         bins = {each.bin_name for each in model.bundle.labels.items if each.bin_name}
+        bins |= {each.chinese for each in BINS}  # those of a model that is loaded later
         metrics = Metrics(routes=ROUTES, bins=sorted(bins), tell=tell)
         log = AccessLog(options.access_log, on_lost=metrics.log_lost)
         _listen(listener, options)
