@@ -20,7 +20,8 @@ def ordered_map(
     """Yield `function(item)` for each item, in input order, at most `ahead` of them under way or waiting.
 
     Items are drawn only as room comes free, so memory stays flat over an endless input. An exception from
-    `function` is raised at its own place in the order; the work not yet begun is then cancelled.
+    `function` is raised at its own place in the order; the work not yet begun is then cancelled. `function` must not
+    use `ordered_map` itself with the same number of threads: it would wait for threads that wait for it.
     """
     waiting: deque[Future[Result]] = deque()
     pool = lasting_threads(threads)
@@ -49,5 +50,14 @@ def lasting_threads(number: int) -> ThreadPoolExecutor:
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 _making = threading.Lock()
-if hasattr(os, "register_at_fork"):  # threads don't come along in a fork
-    os.register_at_fork(after_in_child=_pools.clear)
+
+
+def _begin_anew() -> None:
+    """In a fork: threads don't come along, and a lock may have been held."""
+    global _making
+    _making = threading.Lock()
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -464,7 +464,7 @@ class Fake:
         self.pid = 1000 + len(self.made)
         self.born = supervisor.time.monotonic()
         self.is_ready = False
-        self.is_hung = False
+        self.hangs = False
         self.said: list[object] = []
         self.told: list[object] = []
         self.alive = True
@@ -473,6 +473,10 @@ class Fake:
         )
         self.link = SimpleNamespace(send=self._told, close=lambda: None)
         self.made.append(self)
+
+    def is_hung(self, since: float) -> bool:
+        self.since = since
+        return self.hangs
 
     def _told(self, value: object) -> None:
         self.told.append(value)
@@ -542,7 +546,7 @@ def test_a_worker_that_hangs_is_replaced(clock: Clock) -> None:
     supervised, said, _ = supervise()
     supervised._look_after()
     clock.now += 60
-    Fake.made[0].is_hung = True
+    Fake.made[0].hangs = True
     supervised._look_after()
     assert not Fake.made[0].alive
     assert len(Fake.made) == 2
@@ -554,13 +558,49 @@ def test_a_worker_counts_as_hung_by_its_beat_or_if_it_loads_for_ever(monkeypatch
     now = time.monotonic()
     worker.beat = SimpleNamespace(value=0.0)
     worker.is_ready, worker.born = False, now
-    assert not worker.is_hung
+    long_ago = now - 10_000
+    assert not worker.is_hung(long_ago)
     worker.born = now - supervisor.LOADING - 1
-    assert worker.is_hung
+    assert worker.is_hung(long_ago)
+    assert not worker.is_hung(now)  # we have been stopped ourselves
     worker.is_ready, worker.beat.value = True, now
-    assert not worker.is_hung
+    assert not worker.is_hung(long_ago)
     worker.beat.value = now - supervisor.HUNG - 1
-    assert worker.is_hung
+    assert worker.is_hung(long_ago)
+    assert not worker.is_hung(now)
+
+
+def test_a_server_that_was_suspended_gives_its_workers_the_time_to_show_life(clock: Clock) -> None:
+    supervised, _, _ = supervise()
+    supervised._look_after()
+    begun = clock.now
+    for _ in range(100):
+        clock.now += 0.2
+        supervised._look_after()
+    assert Fake.made[0].since <= begun
+    clock.now += 3600  # Ctrl-Z, and fg after lunch
+    supervised._look_after()
+    assert Fake.made[0].since == clock.now
+
+
+def test_a_process_that_can_not_be_had_is_told_and_the_others_go_on(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervised, said, _ = supervise(workers=2)
+    supervised._look_after()
+
+    def refused(*_: object) -> Fake:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(supervisor, "_Worker", refused)
+    supervised._look_after()
+    supervised._look_after()
+    assert said == ["no new worker (Resource temporarily unavailable); tried again in 10 s"]
+    assert Fake.made[0].alive
+    monkeypatch.setattr(supervisor, "_Worker", Fake)
+    clock.now += 11
+    supervised._look_after()
+    assert len(Fake.made) == 2
 
 
 def test_a_worker_that_loaded_the_old_model_meanwhile_is_reloaded(clock: Clock) -> None:

@@ -161,3 +161,10 @@ def test_no_json_at_all_raises_anything_else(images: object, top_k: object) -> N
 def test_no_bytes_at_all_raise_anything_else(body: bytes) -> None:
     with contextlib.suppress(RequestError):
         wire.parse_json(body)
+
+
+@pytest.mark.parametrize("inside", [b"[[[[]]]]," * 60_000 + b"1", b"1," * 250_000 + b"1"], ids=["lists", "numbers"])
+def test_a_body_of_very_many_values_is_refused_unread(inside: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("garbage_cli.wire.reading.json.loads", None)  # it would not come to that
+    with pytest.raises(RequestError, match="too many values"):
+        wire.parse_json(b'{"images":[' + inside + b"]}")

@@ -7,6 +7,7 @@ has its model: until then a client's connection is refused, not left waiting.
 import errno
 import re
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -41,10 +42,12 @@ def serve(
     from garbage_cli.server.metrics import MetricsFolder
     from garbage_cli.server.supervisor import Supervisor, no_reload
 
+    if sys.platform == "win32":
+        raise ServerError("garbage serve runs on Linux and macOS; on Windows, run it in WSL")
     bundle = _check(options)
     if options.access_log is not None:
         check_target(options.access_log)
-    with no_reload(), _bind(options) as listener, MetricsFolder() as folder:
+    with no_reload(), _bind(options) as listener, MetricsFolder(tell=tell) as folder:
         options = _decided(options, bundle, tell, explain)
         renew = partial(_renewed, tell=tell, explain=explain)
         address = listener.getsockname()[:2]

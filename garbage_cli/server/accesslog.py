@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import re
+import select
 import sys
 import threading
 import time
@@ -25,7 +26,7 @@ _CAPACITY = 10_000
 """Records that may wait to be written."""
 _AT_ONCE = 256
 """Records that the thread takes at a time."""
-_PIECE = 4096
+_PIECE = min(4096, select.PIPE_BUF)
 """Bytes of one write: what Linux puts into a pipe without another's bytes in between."""
 _GATHER = 0.02
 """Seconds for which lines are gathered for one write, so that the thread seldom wakes."""

@@ -48,6 +48,11 @@ def ticket_of(request: Request) -> Ticket:
     return ticket
 
 
+def _stamp(now: float) -> str:
+    """UTC to the millisecond."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
+
+
 class Front:
     """Wraps the routes."""
 
@@ -132,7 +137,7 @@ class Front:
         if self._desk.options.access_log is None:
             return
         record: dict[str, object] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{int(time.time() * 1000) % 1000:03d}Z",
+            "time": _stamp(time.time()),
             "id": ticket.id,
             "client": address,
             "method": scope["method"],

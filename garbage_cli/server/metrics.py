@@ -29,7 +29,7 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """What names the folder to the workers; prometheus_client's own."""
 
 Stage = Literal["read", "wait", "decode", "infer", "total"]
-Reason = Literal["busy", "too large", "slow", "timeout", "rate", "key", "draining"]
+Reason = Literal["busy", "too large", "slow", "timeout", "rate", "key", "bad request"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "other"

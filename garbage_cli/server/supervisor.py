@@ -22,6 +22,8 @@ from garbage_cli.server.worker import Loaded, Ready, work
 
 HUNG = 30.0
 """Seconds without a turn of its event loop after which a worker is replaced."""
+SUSPENDED = 5.0
+"""Seconds between two looks, which come several times a second, from which on this process must have been stopped."""
 SHORT_LIFE = 10.0
 """A worker that dies sooner than so many seconds after its start is started again after a pause that grows."""
 LOADING = 300.0
@@ -80,17 +82,17 @@ class _Worker:
         assert pid is not None
         return pid
 
-    @property
-    def is_hung(self) -> bool:
+    def is_hung(self, since: float) -> bool:
+        """Whether it has shown no life for too long, of the time that we were awake ourselves."""
         if not self.is_ready:
-            return time.monotonic() - self.born > LOADING
-        return bool(time.monotonic() - self.beat.value > HUNG)
+            return time.monotonic() - max(self.born, since) > LOADING
+        return bool(time.monotonic() - max(self.beat.value, since) > HUNG)
 
     def hear(self, seconds: float) -> Any:
         """The next thing it says; None if it says nothing in time; raises EOFError once it is dead."""
         try:
             return self.link.recv() if self.link.poll(seconds) else None
-        except OSError:
+        except (OSError, TypeError, ValueError):  # closed, perhaps by another thread just now
             raise EOFError from None
 
     def end(self) -> str:
@@ -125,6 +127,8 @@ class Supervisor:
         self._hurry = False
         self._reload = False
         self._reloading: threading.Thread | None = None
+        self._looked = self._awake = time.monotonic()
+        """When we last looked after the workers, and since when we have done so without a break."""
         self._failures = 0
         self._not_before = 0.0
 
@@ -214,17 +218,25 @@ class Supervisor:
     # ---- looking after them
 
     def _look_after(self) -> None:
+        now = time.monotonic()
+        if now - self._looked > SUSPENDED:  # Ctrl-Z, a paused container: the workers stood still as well
+            self._awake = now
+        self._looked = now
         for worker in list(self._workers):
             self._look_at(worker)
-        if len(self._workers) < self._options.workers and time.monotonic() >= self._not_before:
-            self._start()
+        if len(self._workers) < self._options.workers and now >= self._not_before:
+            try:
+                self._start()
+            except OSError as error:  # no process to be had; the others go on
+                self._not_before = now + SHORT_LIFE
+                self._tell(f"no new worker ({error.strerror or error}); tried again in {SHORT_LIFE:g} s")
         if self._reload and (self._reloading is None or not self._reloading.is_alive()):
             self._reload = False
             self._reloading = threading.Thread(target=self._reload_all, daemon=True)
             self._reloading.start()
 
     def _look_at(self, worker: _Worker) -> None:
-        if worker.is_hung:
+        if worker.is_hung(self._awake):
             self._tell(f"worker {worker.pid} hangs; it is replaced")
             worker.process.kill()
             worker.process.join()
@@ -261,7 +273,7 @@ class Supervisor:
             return
         self._options = options
         done = 0
-        for worker in [each for each in self._workers if each.is_ready]:
+        for worker in [each for each in list(self._workers) if each.is_ready]:
             try:
                 while worker.hear(0):
                     pass  # an answer that came too late the last time

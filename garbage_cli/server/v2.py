@@ -35,7 +35,7 @@ async def model(desk: Desk, request: Request) -> Response:
 
 async def ready(desk: Desk, request: Request) -> Response:
     """Whether the model answers."""
-    name, is_ready = _asked_model(desk, request).bundle.name, not desk.draining
+    name, is_ready = _asked_model(desk, request).bundle.name, not (desk.draining or desk.is_stuck)
     return Response(wire.dumps({"name": name, "ready": is_ready}), 200 if is_ready else 503, media_type=JSON)
 
 

@@ -33,6 +33,8 @@ OUTPUTS = {"class_ids": "INT64", "scores": "FP32", "names": "BYTES", "bins": "BY
 """Those that a reply has unless some are asked for, in this order."""
 _PER_CLASS = ("class_ids", "scores", "names")
 
+MAX_NUMBERS = 2_000_000
+"""Numbers of tensors in JSON: a dozen photos of 224 × 224. More of them travel as binary data."""
 _EXAMPLE = '{"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["<base64>"]}]}'
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -64,7 +66,8 @@ def parse_infer(body: bytes, *, header_length: int | None, input_shape: Shape) -
     """
     if header_length is not None and not (is_whole(header_length) and 0 < header_length <= len(body)):
         raise RequestError(f"the body has {len(body)} bytes; its JSON can't have {shown(header_length)} of them")
-    value = parse_json(body if header_length is None else body[:header_length], example=_EXAMPLE)
+    head = body if header_length is None else body[:header_length]
+    value = parse_json(head, example=_EXAMPLE, values=MAX_NUMBERS)
     parameters = _parameters(value, "the request")
     identity = value.get("id")
     if not isinstance(identity, str | None):
