@@ -247,6 +247,74 @@ def test_junk_after_a_good_request_costs_that_request_nothing(server: Server, la
     assert answer.count(b"HTTP/1.1") == 1
 
 
+@pytest.fixture(scope="module")
+def sixteen(large: bytes) -> bytes:
+    """A request of sixteen large photos: a second of work and more."""
+    body = json.dumps({"images": [base64.b64encode(large).decode()] * 16}).encode()
+    return post(body, "Content-Type: application/json", "X-Request-Id: whole")
+
+
+CHUNKED = HEAD + b"X-Request-Id: broken\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [CHUNKED + b"zz\r\n", CHUNKED + b"1\r\nx\r\nzz\r\n", CHUNKED + b"1\r\nx\r\n0\r\n" + b"A: b\r\n" * 200_000],
+    ids=["no chunk", "a second chunk", "trailers"],
+)
+@pytest.mark.parametrize("between", [0, 2])
+def test_junk_in_the_body_of_a_pipelined_request_costs_those_before_it_nothing(
+    colour_bundle: Path, sixteen: bytes, broken: bytes, between: int, tmp_path: Path
+) -> None:
+    log = tmp_path / "access.jsonl"
+    with serving(colour_bundle, "--access-log", log) as server:
+        answers = said(server, sixteen + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * between + broken)
+        server.process.terminate()
+        assert server.process.communicate(timeout=60)[1] == ""
+    first, *others = answers.split(b"HTTP/1.1 ")[1:]
+    head, _, body = first.partition(b"\r\n\r\n")
+    assert head.startswith(b"200 OK")
+    assert b"x-request-id: whole" in head
+    assert len(json.loads(body)["results"]) == 16
+    assert len(others) == between
+    assert [b"connection: close" in answer for answer in (first, *others)] == [False] * between + [True]
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [record["status"] for record in records] == [200] * (1 + between)
+    assert records[0]["id"] == "whole"
+
+
+def test_junk_in_a_body_that_was_refused_gets_no_second_answer(server: Server) -> None:
+    with connected(server) as connection:
+        connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 404 ")
+        connection.sendall(b"zz\r\n")
+        assert b"HTTP/1.1" not in to_the_end(connection)
+
+
+def test_thousands_of_pipelined_requests_are_not_all_taken(colour_bundle: Path, large: bytes, sixteen: bytes) -> None:
+    with serving(colour_bundle) as server, ExitStack() as stack:
+        (worker,) = children(server)
+        with connected(server) as warm:
+            warm.sendall(sixteen + f"GET / HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\n\r\n".encode())
+            to_the_end(warm)
+        before = resident(worker)
+        flood = [stack.enter_context(connected(server)) for _ in range(12)]
+        for connection in flood:
+            connection.sendall(post(large) + b"GET / HTTP/1.1\r\n\r\n" * 13_000)
+        assert httpx.get(f"{server.url}/healthz", timeout=60).status_code == 200
+        for connection in flood:
+            answers = to_the_end(connection)
+            assert answers.startswith(b"HTTP/1.1 200 OK")
+            assert 17 <= answers.count(b"HTTP/1.1 ") < 1000
+            assert answers.count(b"connection: close") == 1
+            assert b"connection: close" in answers[answers.rindex(b"HTTP/1.1 ") :]
+        assert resident(worker) < before + 100 * 1024 * 1024
+        assert photos_of(figures(server)) == 16 + len(flood)
+        server.process.terminate()
+        assert server.process.communicate(timeout=60)[1] == ""
+
+
 def test_old_and_unusual_but_good_requests_are_answered(server: Server, red: bytes) -> None:
     assert said(server, post(red, version="1.0")).startswith(b"HTTP/1.1 200 ")
     assert said(server, f"GET http://elsewhere/healthz HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\n\r\n".encode()).startswith(
@@ -256,10 +324,15 @@ def test_old_and_unusual_but_good_requests_are_answered(server: Server, red: byt
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200"
     )
     assert said(server, f"HEAD /healthz HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\n\r\n".encode()).endswith(b"\r\n\r\n")
-    with connected(server) as connection:  # half-closed: answered, or closed
-        connection.sendall(post(red))
+
+
+def test_a_client_that_closes_its_half_is_taken_as_one_that_hung_up(server: Server, sixteen: bytes) -> None:
+    before = figures(server)["garbage_hangups_total"]
+    with connected(server) as connection:
+        connection.sendall(sixteen)
         connection.shutdown(socket.SHUT_WR)
-        assert to_the_end(connection)[:12] in (b"", b"HTTP/1.1 200")
+        assert to_the_end(connection) == b""
+    until(lambda: figures(server)["garbage_hangups_total"] == before + 1)
 
 
 def test_100_continue_is_not_said_to_a_body_that_is_too_large(server: Server) -> None:
@@ -654,6 +727,18 @@ def check_hang_ups(server: Server, red: bytes, large: bytes, times: int) -> None
 def test_clients_that_hang_up_leave_nothing_behind(colour_bundle: Path, red: bytes, large: bytes) -> None:
     with serving(colour_bundle) as server:
         check_hang_ups(server, red, large, times=100)
+
+
+def test_a_hang_up_is_seen_behind_pipelined_requests_too(server: Server, sixteen: bytes) -> None:
+    before = figures(server)
+    with connected(server) as connection:
+        connection.sendall(sixteen + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        until(lambda: figures(server)["garbage_inside_requests"] == 1)
+    until(lambda: figures(server)["garbage_inside_requests"] == 0)
+    found = figures(server)
+    assert found["garbage_hangups_total"] == before["garbage_hangups_total"] + 1
+    assert found["garbage_waiting_photos"] == 0
+    assert photos_of(found) == photos_of(before)  # the request did not come to its end
 
 
 # ---- bombs
