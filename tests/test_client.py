@@ -1,5 +1,6 @@
 """The client, against small servers that behave as no good one does."""
 
+import base64
 import json
 import signal
 import socket
@@ -447,6 +448,72 @@ def test_a_time_out_before_any_answer_is_the_servers() -> None:
             done.set()
 
 
+HEAD, PROCESSING = b"HTTP/1.1 200 OK\r\nx: ", b"HTTP/1.1 102 Processing\r\n\r\n"
+
+
+@contextmanager
+def trickling(first: bytes, then: bytes, *, good_to: Callable[[bytes], bytes | None]) -> Iterator[str]:
+    """A server that never gets to the end of a reply's head, unless `good_to` knows one to the request."""
+    done = threading.Event()
+
+    def serve(number: int, connection: socket.socket) -> None:
+        while request := read_request(connection):
+            if (reply := good_to(request)) is not None:
+                connection.sendall(reply)
+                continue
+            connection.sendall(first)
+            while not done.wait(0.02):
+                connection.sendall(then)
+            return
+
+    with listening(serve) as url:
+        try:
+            yield url
+        finally:
+            done.set()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("first", "then"), [(HEAD, b"a"), (b"", PROCESSING)])
+@pytest.mark.parametrize(("protocol", "reply"), [("v1", good()), ("hub", envelope([[[23], [0.75], 0.1]]))])
+def test_a_head_without_end_is_that_photos_time_out(first: bytes, then: bytes, protocol: str, reply: Answer) -> None:
+    bad = json.dumps(base64.b64encode(b"photo 1").decode()).encode() if protocol == "hub" else b"photo 1"
+    with trickling(first, then, good_to=lambda request: None if bad in request else raw(reply)) as url:
+        got = answers(url, some(3), protocol=protocol, concurrency=1, timeout=1.5)
+    assert [each.error for each in got] == [None, "no answer within 1.5 s", None]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("first", "then"), [(HEAD, b"a"), (b"", PROCESSING)])
+@pytest.mark.parametrize("path", [b"/readyz", b"/ "])
+def test_a_head_without_end_to_a_probe_is_the_servers_time_out(first: bytes, then: bytes, path: bytes) -> None:
+    missing = raw((404, b"<h1>Not Found</h1>", {}))
+    with (
+        trickling(first, then, good_to=lambda request: None if b"GET " + path in request else missing) as url,
+        Client(url, timeout=0.3) as client,
+    ):
+        assert not client.is_ready()
+        with pytest.raises(ServerError, match="did not answer in time"):
+            client.find()
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_takes_a_photo_bit_by_bit_runs_out_of_time() -> None:
+    done = threading.Event()
+
+    def serve(number: int, connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        while not done.wait(0.3) and connection.recv(65536):
+            pass
+
+    with listening(serve) as url:
+        try:
+            with pytest.raises(ServerError, match="did not answer in time"):
+                answers(url, [Photo("large", bytes(32_000_000))], protocol="v1", timeout=1)
+        finally:
+            done.set()
+
+
 def test_what_speaks_no_http_is_said_in_one_line() -> None:
     def serve(number: int, connection: socket.socket) -> None:
         connection.recv(100)
@@ -776,6 +843,13 @@ def test_status_101_is_that_photos_error_in_the_servers_words() -> None:
     assert [each.error for each in got] == [None, "not an image we read", None]
 
 
+@pytest.mark.parametrize("field", ["msg", "results"])
+def test_a_status_101_within_a_gpus_000_is_that_photos_error(field: str) -> None:
+    inner = {"status": "101", "msg": "images[0]: out of memory", "results": ""}
+    with standing(hub(lambda asked: js({"msg": "", "results": "", "status": "000", field: inner}))) as server:
+        assert only(server.url, protocol="hub").error == "out of memory"
+
+
 def test_no_classes_are_that_photos_error() -> None:
     with standing(hub(lambda asked: envelope([[[], [], 0.1]], msg="images[0]: damaged"))) as server:
         assert only(server.url).error == "damaged"
@@ -926,6 +1000,24 @@ def test_a_password_in_the_address_is_shown_nowhere() -> None:
 def test_what_else_is_no_address_is_said(url: str) -> None:
     with pytest.raises(ServerError, match="is no server address"):
         Client(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://user:s3cret@host:x", "http://host:x"),
+        ("http://user:s3cret@host/?a=1", "http://host/?a=1"),
+        ("http://user:s3/cret@more@host", "http://host"),
+        ("ftp://user:s3cret@host", "ftp://host"),
+        ("user:s3cret@host", "host"),
+        ("http://us\ner:s3cret@[host", "http://[host"),
+    ],
+)
+def test_a_password_in_what_is_no_address_is_not_shown(url: str, shown: str) -> None:
+    with pytest.raises(ServerError) as caught:
+        Client(url)
+    assert str(caught.value).startswith(f"{shown!r} is no server address")
+    assert "s3" not in str(caught.value)
 
 
 # ---- TLS
@@ -1139,5 +1231,10 @@ def test_a_server_says_whether_it_is_ready() -> None:
         assert len(server.asked) == 1
     with standing(hub(lambda asked: good())) as server, Client(server.url, protocol="hub") as client:
         assert client.is_ready()
+        assert [each.path for each in server.asked] == ["/"]
+    with standing(hub(lambda asked: envelope([[[23], [0.75], 0.1]]))) as server, Client(server.url) as client:
+        assert client.is_ready()
+        assert [each.error for each in client.predict(some(1))] == [None]
+        assert [each.path for each in server.asked if each.method == "GET"] == ["/readyz", "/", "/"]
     with Client(server.url) as client:
         assert not client.is_ready()

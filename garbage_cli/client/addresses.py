@@ -4,6 +4,7 @@ Knows URLs. Does not connect to any.
 """
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -37,7 +38,12 @@ class Address:
                 return cls(text.rstrip("/"), shown.rstrip("/"), _is_local(host), parts.scheme == "https")
         except ValueError:  # a bracket or port that is none
             pass
-        raise ServerError(f"{text!r} is no server address; write it as {DEFAULT_URL}")
+        raise ServerError(f"{_without_password(text)!r} is no server address; write it as {DEFAULT_URL}")
+
+
+def _without_password(text: str) -> str:
+    """What is no address, without all that stands before its last @, where a name and password would be."""
+    return re.sub(r"\A([a-z][a-z0-9+.-]*://)?.*@", r"\1", text, flags=re.IGNORECASE | re.DOTALL)
 
 
 def _is_local(host: str) -> bool:

@@ -95,26 +95,32 @@ class Client:
         yield from in_order(self._ask, everyone, threads=self._concurrency, ahead=4 * self._concurrency)
 
     def is_ready(self) -> bool:
-        """Say whether the server answers and, if it is ours, has its model loaded."""
-        return self._sender.once(Request("/" if self._spoken is self._hub else READY)) == 200
+        """Say whether the server answers and, if it is ours, has its model loaded. Waits for no busy server."""
+        try:
+            spoken = self._spoken or self._settled(self._sender.once)
+            return self._sender.once(Request("/" if spoken is self._hub else READY)).status == 200
+        except (ServerError, Unanswered):
+            return False
 
     def find(self) -> str:
         """Ask which protocol the server speaks, if that is not known; return a sentence about it.
 
         Raises ServerError if there is no server, or one of something else.
         """
-        if self._spoken is None:
-            self._spoken = self._found()
-            self._sender.proven = True
-        return f"{self.url} is {self._spoken.words}"
+        spoken = self._spoken or self._settled(lambda request: self._sender.send(request, threading.Event()))
+        return f"{self.url} is {spoken.words}"
 
-    def _found(self) -> V1 | Hub:
-        stop = threading.Event()
+    def _settled(self, ask: Callable[[Request], Reply]) -> V1 | Hub:
+        self._spoken = self._found(ask)
+        self._sender.proven = True
+        return self._spoken
+
+    def _found(self, ask: Callable[[Request], Reply]) -> V1 | Hub:
         try:
-            reply = self._sender.send(Request(READY), stop)
+            reply = ask(Request(READY))
             if reply.status == 200 and _is_status(reply.json()):
                 return self._v1
-            greeting = self._sender.send(Request("/"), stop)
+            greeting = ask(Request("/"))
         except Unanswered as error:
             raise ServerError(f"{self.url}: {error}") from None
         page = greeting.body[:4096].decode(errors="replace")

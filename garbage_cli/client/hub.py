@@ -63,6 +63,7 @@ class Hub:
         if reply.status != 200 or not isinstance(value, dict) or "status" not in value:
             said = reply.said or "not a reply of PaddleHub Serving"
             raise ServerError(f"{self._shown} answered {reply.status}: {said}")
+        value = _opened(value)
         status, msg, results = value["status"], value.get("msg"), value.get("results")
         if status == HUB_FAILED:
             return Prediction(image, error=_about_one(msg) or "the module failed and does not say why")
@@ -96,6 +97,14 @@ class Hub:
 
 def _path(module: str) -> str:
     return f"/predict/{quote(module, safe='')}"
+
+
+def _opened(value: dict[str, Any]) -> dict[str, Any]:
+    """The envelope, or the one in it: on a GPU, a prediction that failed comes as a whole envelope in one of 000."""
+    for inner in (value.get("msg"), value.get("results")):
+        if value["status"] == HUB_OK and isinstance(inner, dict) and {"status", "msg"} <= inner.keys():
+            return inner
+    return value
 
 
 def _about_one(msg: object) -> str:

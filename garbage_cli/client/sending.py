@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
 BUSY = (429, 503)
-"""Statuses by which a server asks to be asked again; no other request is sent twice."""
+"""Statuses by which a server asks to be asked again; no other reply has a request sent again."""
 MAX_REPLY = 16 * 1024 * 1024
 """Bytes of a reply that are read."""
 
@@ -36,8 +36,8 @@ _CONNECTS = 5
 _CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 3.0
 """How long an unused connection is kept: less than the 5 s after which servers close theirs."""
-
-Trace = Callable[[str, Any], None]
+_PIECE = 256 * 1024
+"""Bytes that are written before the clock is looked at."""
 
 
 class Unanswered(Exception):
@@ -102,6 +102,7 @@ class Sender:
         self.proven = False
         """Whether a request has succeeded: before that, a failure is the server's and not a photo's."""
         self._timeout, self._patience, self._retried = timeout, patience, retried
+        self._clock = threading.local()  # `until`: when the request of this thread must be over
         self._has_key = key is not None
         self._headers = {"accept-encoding": "identity"} | ({} if key is None else {"authorization": f"Bearer {key}"})
         try:
@@ -154,14 +155,17 @@ class Sender:
                 raise Unanswered(f"the server was busy ({reply.status}), asked {times}; try again later")
             self._wait(pause, stop)
 
-    def once(self, request: Request) -> int | None:
-        """Return the status of a single try; None if there is no reply."""
+    def once(self, request: Request) -> Reply:
+        """Return the reply of a single try; raise Unanswered or ServerError if there is none, or the server is busy."""
+        import httpx
+
         try:
-            return self._exchange(self._http, request, None).status
-        except Exception as error:
-            if not _is_failure(error):
-                raise
-            return None
+            reply = self._exchange(self._http, request)
+        except httpx.HTTPError as error:
+            raise self._lost(error) from None
+        if reply.status in BUSY:
+            raise Unanswered(f"the server is busy ({reply.status})")
+        return reply
 
     def _wait(self, pause: float, stop: threading.Event) -> None:
         if stop.wait(pause):
@@ -197,13 +201,8 @@ class Sender:
         import httpx
 
         opened: list[str] = []
-
-        def trace(event: str, info: object) -> None:
-            if event.endswith("connect_tcp.started"):
-                opened.append(event)
-
         try:
-            return self._exchange(self._http, request, trace)
+            return self._exchange(self._http, request, opened.append)
         except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
             if opened or not _before_any_byte(error):
                 raise self._lost(error) from None
@@ -213,21 +212,31 @@ class Sender:
         self._retried()
         try:
             with self._open(1) as http:
-                return self._exchange(http, request, None)
+                return self._exchange(http, request)
         except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
             raise self._lost(error) from None
 
-    def _exchange(self, http: "httpx.Client", request: Request, trace: Trace | None) -> Reply:
+    def _exchange(
+        self, http: "httpx.Client", request: Request, opened: Callable[[str], object] = lambda event: None
+    ) -> Reply:
+        """One request, over in time; `opened` hears of a new connection, httpx's errors of connections are raised."""
         import httpx
 
+        def trace(event: str, info: Any) -> None:
+            if event.endswith("connect_tcp.started"):
+                opened(event)
+            elif event.endswith(("connect_tcp.complete", "start_tls.complete")):
+                self._bound(info["return_value"])
+
         began = time.monotonic()
+        self._clock.until = began + self._timeout
         method = "GET" if request.content is None else "POST"
         headers = {"content-type": request.content_type} if request.content_type else {}
-        extensions = {"trace": trace} if trace else {}
+        extensions = {"trace": trace}
         url = self.address.url + request.path
         try:
             with http.stream(method, url, content=request.content, headers=headers, extensions=extensions) as response:
-                body = self._body(response, until=began + self._timeout)
+                body = self._body(response)
                 given = response.headers
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
             raise  # who calls knows what they mean
@@ -238,7 +247,31 @@ class Sender:
         seconds = time.monotonic() - began
         return Reply(response.status_code, body, seconds, given.get("retry-after"), given.get("location"))
 
-    def _body(self, response: "httpx.Response", *, until: float) -> bytes:
+    def _bound(self, stream: Any) -> None:
+        """Let a connection wait for no byte longer than the request may take.
+
+        httpx counts its time-out anew with every byte, so a server that sends one now and then would be waited for
+        without end: in the head and by statuses of 1xx, too, of which httpx says nothing. Connections are kept, and
+        whoever uses one later does so in a thread of its own: hence the clock.
+        """
+        read, write = stream.read, stream.write
+
+        def read_in_time(max_bytes: int, timeout: float | None = None) -> Any:
+            return read(max_bytes, self._left(timeout))
+
+        def write_in_time(buffer: bytes, timeout: float | None = None) -> None:
+            for start in range(0, len(buffer), _PIECE):
+                write(buffer[start : start + _PIECE], self._left(timeout))
+
+        stream.read, stream.write = read_in_time, write_in_time
+
+    def _left(self, timeout: float | None) -> float:
+        left: float = self._clock.until - time.monotonic()
+        if left <= 0:
+            raise self._late()
+        return left if timeout is None else min(left, timeout)
+
+    def _body(self, response: "httpx.Response") -> bytes:
         import httpx
 
         parts: list[bytes] = []
@@ -250,8 +283,6 @@ class Sender:
                     raise ServerError(
                         f"{self.address.shown} answers more than {MAX_REPLY:,} bytes: not a reply of garbage serve"
                     )
-                if time.monotonic() > until:  # byte by byte, each of them in time
-                    raise self._late()
         except httpx.TimeoutException:
             raise self._late() from None
         except httpx.HTTPError as error:  # after the first byte of the reply: the request was taken
@@ -283,12 +314,6 @@ class Sender:
         if (status >= 500 or status == 408) and self.proven:
             raise Unanswered(f"the server answered {status}" + (f": {reply.said}" if reply.said else ""))
         return reply
-
-
-def _is_failure(error: Exception) -> bool:
-    import httpx
-
-    return isinstance(error, (httpx.HTTPError, ServerError, Unanswered))
 
 
 def _before_any_byte(error: Exception) -> bool:

@@ -37,7 +37,7 @@ class V1:
         except OverflowError:  # a class number without end
             good = False
         if not good or (prediction.error is None and not prediction.scores):
-            raise ServerError(f"{self._shown} answered 200: not a reply of garbage serve")
+            raise ServerError(f"{self._shown} answered {reply.status}: not a reply of garbage serve")
         return prediction
 
 
