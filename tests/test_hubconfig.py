@@ -129,10 +129,9 @@ def test_options_beside_the_file_are_ignored_and_each_is_said(path: Path) -> Non
     found = start(path, port=9001, given=("--workers", "--port", "--set"))
     assert found.port == 9001
     assert found.notes == (
-        "--port is ignored: beside a config file the other options don't count; write port in the file, "
-        "or leave --config out",
-        "--set is ignored: beside a config file the other options don't count; leave --config out to use it",
-        "--workers is ignored: beside a config file the other options don't count; write use_multiprocess and workers "
+        "--port is ignored: a config file counts before it; write port in the file, or leave --config out",
+        "--set is ignored: a config file counts before it; leave --config out to use it",
+        "--workers is ignored: a config file counts before it; write use_multiprocess and workers "
         "in the file, or leave --config out",
     )
 

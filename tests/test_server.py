@@ -560,3 +560,31 @@ def test_what_paddlehub_does_not_know_has_a_status_of_http_and_its_keys_beside(
         assert list(value) == ["error", "msg", "results", "status"]
         assert (value["status"], value["results"], value["msg"]) == ("101", "", value["error"])
     assert good.json()["status"] == "000"
+
+
+def test_a_form_may_say_how_many_kinds_to_name(server: Server, red: bytes) -> None:
+    url = f"{server.url}/v1/predict?top_k=3"
+    sent = [("images", ("a.png", red)), ("top_k", (None, "2"))]
+    assert len(httpx.post(url, files=sent).json()["results"][0]["predictions"]) == 2
+    wrong = httpx.post(url, files=[("images", ("a.png", red)), ("top_k", (None, "two"))])
+    assert (wrong.status_code, "top_k must be a whole number" in wrong.json()["error"]) == (400, True)
+
+
+def test_keys_are_read_anew_at_sighup(colour_bundle: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.txt"
+    keys.write_text("old: 0123456789abcdef\n")
+    old, new = {"x-api-key": "0123456789abcdef"}, {"x-api-key": "fedcba9876543210"}
+    with serving(colour_bundle, "--api-key-file", keys) as guarded:
+        url = f"{guarded.url}/v1/model"
+        assert [httpx.get(url, headers=each).status_code for each in (old, new)] == [200, 401]
+        keys.write_text("new: fedcba9876543210\n")
+        guarded.process.send_signal(signal.SIGHUP)
+        for _ in range(300):
+            if httpx.get(url, headers=new).status_code == 200:
+                break
+            time.sleep(0.1)
+        assert [httpx.get(url, headers=each).status_code for each in (old, new)] == [401, 200]
+        keys.write_text("nothing\n")
+        guarded.process.send_signal(signal.SIGHUP)  # what can't be read changes nothing
+        time.sleep(1)
+        assert httpx.get(url, headers=new).status_code == 200

@@ -273,7 +273,7 @@ def test_a_model_that_is_swapped_out_closes_once_and_after_its_last_user(model: 
         await until(lambda: len(model.begun) == 2)
         new = Photos()
         new.let.release(10)
-        desk.swap(new)  # type: ignore[arg-type]
+        desk.swap(new, desk.options)  # type: ignore[arg-type]
         assert await Client().ask(desk, "c") == ["c"]
         assert (new.begun, model.closed) == (["c"], 0)
         model.let.release()
@@ -283,7 +283,7 @@ def test_a_model_that_is_swapped_out_closes_once_and_after_its_last_user(model: 
         await asyncio.gather(*asked)
         assert model.closed == 1
         newest = Photos()
-        desk.swap(newest)  # type: ignore[arg-type]
+        desk.swap(newest, desk.options)  # type: ignore[arg-type]
         assert (new.closed, newest.closed) == (1, 0)  # nobody used it
         assert not desk._users
         newest.close()

@@ -100,6 +100,7 @@ def test_a_config_json_counts_and_the_options_beside_it_are_said_to_be_ignored(
     for ignored in ("--port", "--workers", "--top-k"):
         assert f"{ignored} is ignored" in done.err
     assert "--queue" not in done.err
+    assert "only this machine can reach it; PaddleHub listens on the whole network" in done.err
     assert "enable_mkldnn asks for speed on a CPU; the fastest engine here is taken in any case" in done.err
 
 

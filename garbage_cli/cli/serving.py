@@ -64,7 +64,7 @@ def serve(
 ) -> None:
     """Answer photos over HTTP: PaddleHub Serving's protocol on /predict/…, our own on /v1, KServe's on /v2.
 
-    SIGTERM finishes what was accepted; SIGHUP loads the model anew. /docs is the manual.
+    SIGTERM finishes what was accepted; SIGHUP loads the model and the keys anew. /docs is the manual.
 
     \b
     garbage serve --port 8866 --workers 4
@@ -99,10 +99,12 @@ def serve(
         return
     if start.enable_mkldnn:
         say(f"{config}: enable_mkldnn asks for speed on a CPU; the fastest engine here is taken in any case")
+    if config is not None and "--host" not in typed:
+        say("only this machine can reach it; PaddleHub listens on the whole network, which is --host 0.0.0.0 here")
     asked = _guarded(asked, api_key_file, say)
     room.serve(
         asked,
-        on_ready=lambda url: view.show_ready(url, asked.workers, json=json),
+        on_ready=lambda url: view.show_ready(url, asked.workers, host=asked.host, json=json),
         tell=say,
         explain=say if verbose else None,
     )
@@ -133,7 +135,7 @@ def _guarded(asked: "ServeOptions", api_key_file: Path | None, say: Any) -> "Ser
     from garbage_cli.server.keys import Keys
 
     if api_key_file is not None:
-        return replace(asked, keys=Keys.load(api_key_file, tell=say))
+        return replace(asked, keys=Keys.load(api_key_file, tell=say), key_file=api_key_file)
     if asked.host not in ("127.0.0.1", "localhost", "::1"):
         say(f"whoever reaches {asked.host} can have photos answered; --api-key-file asks for a key")
     return asked

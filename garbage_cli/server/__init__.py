@@ -65,7 +65,11 @@ def _decided(options: ServeOptions, bundle: "ModelBundle", tell: Tell, explain: 
 
 
 def _renewed(options: ServeOptions, *, tell: Tell, explain: Tell | None) -> ServeOptions:
-    """Look at the model's folder again; raise BundleError or ConfigError if what is there now can't be served."""
+    """Look at the model's folder and the keys again; raise a GarbageError if what is there now can't be used."""
+    if options.key_file is not None:
+        from garbage_cli.server.keys import Keys
+
+        options = replace(options, keys=Keys.load(options.key_file, tell=tell))
     return _decided(options, _check(options), tell, explain)
 
 

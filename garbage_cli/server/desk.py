@@ -90,9 +90,9 @@ class Desk:
         self.model.close()
         self._parsing.shutdown(wait=False)
 
-    def swap(self, model: Model) -> None:
-        """Answer from another model from now on; the old one goes once nobody waits for it."""
-        old, self.model = self.model, model
+    def swap(self, model: Model, options: ServeOptions) -> None:
+        """Answer from another model, by its options, from now on; the old one goes once nobody waits for it."""
+        old, self.model, self.options = self.model, model, options
         if not self._users[old]:
             old.close()
 

@@ -107,7 +107,7 @@ def _gpu(top: "_Object", use_gpu: bool, enable_mkldnn: bool) -> list[str]:
 def _overruled(option: str) -> str:
     key = _WORDS.get(option)
     remedy = f"write {key} in the file, or leave --config out" if key else "leave --config out to use it"
-    return f"{option} is ignored: beside a config file the other options don't count; {remedy}"
+    return f"{option} is ignored: a config file counts before it; {remedy}"
 
 
 _WORDS = {

@@ -5,7 +5,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field, File, parse_options_header
 
 from garbage_cli.prediction import Photo
-from garbage_cli.wire import MAX_IMAGES, RequestError
+from garbage_cli.wire import MAX_IMAGES, RequestError, parse_top_k
 
 MAX_FIELDS = 1_000
 """Parts of a body that are no files."""
@@ -13,6 +13,11 @@ MAX_FIELDS = 1_000
 
 def read_files(body: bytes, content_type: str) -> list[Photo]:
     """Return each file part as a photo, by its file's name; raise RequestError if there is none."""
+    return read_form(body, content_type)[0]
+
+
+def read_form(body: bytes, content_type: str) -> tuple[list[Photo], int | None]:
+    """Return the photos of `read_files`, and the field top_k where there is one."""
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if not boundary:
@@ -20,9 +25,12 @@ def read_files(body: bytes, content_type: str) -> list[Photo]:
     photos: list[Photo] = []
     ends: list[bool] = []
     fields: list[Field] = []
+    asked: list[int | None] = []
 
-    def pass_over(field: Field) -> None:
+    def note(field: Field) -> None:
         fields.append(field)
+        if field.field_name == b"top_k":
+            asked.append(parse_top_k((field.value or b"").decode("utf-8", "replace")))
         if len(fields) > MAX_FIELDS:  # a body of nothing else would keep a thread busy for half a minute
             raise RequestError(f"the multipart body holds over {MAX_FIELDS} fields that are no files; leave them out")
 
@@ -38,7 +46,7 @@ def read_files(body: bytes, content_type: str) -> list[Photo]:
     try:
         parser = FormParser(
             "multipart/form-data",
-            pass_over,
+            note,
             take,
             on_end=lambda: ends.append(True),
             boundary=boundary,
@@ -55,4 +63,4 @@ def read_files(body: bytes, content_type: str) -> list[Photo]:
         raise RequestError("the multipart body breaks off: its last boundary is missing")
     if not photos:
         raise RequestError("the multipart body holds no file; send each photo as a file part")
-    return photos
+    return photos, asked[-1] if asked else None

@@ -32,6 +32,8 @@ class ServeOptions:
 
     keys: Keys | None = None
     """API keys; None lets everybody in."""
+    key_file: Path | None = None
+    """Where they came from, for a reload."""
     cors: tuple[str, ...] = ()
     """Origins whose pages may read replies; none by default."""
     access_log: str | None = None

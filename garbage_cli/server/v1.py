@@ -13,7 +13,7 @@ from garbage_cli.prediction import Photo
 from garbage_cli.server.desk import Asked, Desk
 from garbage_cli.server.front import JSON, ticket_of
 from garbage_cli.server.model import Model
-from garbage_cli.server.multipart import read_files
+from garbage_cli.server.multipart import read_form
 from garbage_cli.server.photos import content_type, numbered
 from garbage_cli.wire import RequestError
 
@@ -40,7 +40,8 @@ def _parse(body: bytes, model: Model, *, kind: str, top_k: int | None) -> tuple[
         parsed = wire.parse_predict(wire.parse_json(body))
         return Asked(numbered(parsed.images), parsed.top_k or top_k), None
     if content_type(kind) == MULTIPART:
-        return Asked(read_files(body, kind), top_k), None
+        photos, in_form = read_form(body, kind)
+        return Asked(photos, in_form or top_k), None
     if not body:
         raise RequestError("the body is empty; send an image file, multipart files, or JSON")
     return Asked([Photo("image", body)], top_k), None

@@ -99,12 +99,14 @@ def work(
         log.close()
 
     Protocol.max_connections = _max_connections()
+    Protocol.refused = metrics.rejected
     server.config = uvicorn.Config(
         create_app(desk, log, lifespan),
         http=Protocol,
         ws="none",
         log_level="warning",
         access_log=False,
+        proxy_headers=False,  # who says that it asks for another may say anything
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE,
@@ -188,7 +190,7 @@ def _listen_to(link: Connection, loop: asyncio.AbstractEventLoop, desk: Desk, lo
             reply = Loaded(str(error) or type(error).__name__)
         else:
             with suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(desk.swap, model)
+                loop.call_soon_threadsafe(desk.swap, model, options)
             desk.metrics.model(**_facts(model))
             reply = Loaded()
         with suppress(OSError):
@@ -197,16 +199,14 @@ def _listen_to(link: Connection, loop: asyncio.AbstractEventLoop, desk: Desk, lo
 
 def _max_connections() -> int:
     """As many as there are files to open, some left for the rest; the limit is raised as far as it may be."""
-    try:
-        import resource
+    import resource
 
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = 16_384 if hard == resource.RLIM_INFINITY else min(hard, 16_384)
-        if soft < wanted:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 16_384 if hard == resource.RLIM_INFINITY else min(hard, 16_384)
+    if soft < wanted:
+        with suppress(ValueError, OSError):  # it can't be raised
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
-    except (ImportError, ValueError, OSError):  # Windows; a limit that can't be raised
-        soft = 512
     return max(64, soft - 128)
 
 

@@ -90,6 +90,8 @@ def _decode(text: str) -> bytes | ImageError:
     if text.startswith(("http://", "https://", "file:", "/")) and len(text) < 2048 and "." in text:
         said = "looks like a URL or path; nothing is fetched, send base64 of the file"
         return ImageError(said, fault="unreadable")
+    if text.startswith(("b'", 'b"')):
+        return ImageError('begins with "b\'"; send base64.b64encode(data).decode(), without str()', fault="unreadable")
     try:
         return from_base64(text) or ImageError("the file is empty", fault="empty")
     except ValueError:
