@@ -497,23 +497,6 @@ def test_a_head_without_end_to_a_probe_is_the_servers_time_out(first: bytes, the
             client.find()
 
 
-@pytest.mark.timeout(60)
-def test_a_server_that_takes_a_photo_bit_by_bit_runs_out_of_time() -> None:
-    done = threading.Event()
-
-    def serve(number: int, connection: socket.socket) -> None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        while not done.wait(0.3) and connection.recv(65536):
-            pass
-
-    with listening(serve) as url:
-        try:
-            with pytest.raises(ServerError, match="did not answer in time"):
-                answers(url, [Photo("large", bytes(32_000_000))], protocol="v1", timeout=1)
-        finally:
-            done.set()
-
-
 def test_what_speaks_no_http_is_said_in_one_line() -> None:
     def serve(number: int, connection: socket.socket) -> None:
         connection.recv(100)
