@@ -51,6 +51,7 @@ class Client:
         """
         address = Address.parse(url)
         self.url = address.shown
+        self._tell, self._named = tell, labels is not None
         self._concurrency = concurrency
         self._pace = Pace()
         self._sender = Sender(
@@ -90,6 +91,10 @@ class Client:
         if (first := next(left, None)) is None:
             return
         self.find()
+        if self._spoken is self._hub and not self._named:
+            self._tell(
+                "a PaddleHub answers class numbers: they are taken for the 40 kinds; --labels says what they mean"
+            )
         self._pace.begin()
         everyone = chain((first,), left)
         yield from in_order(self._ask, everyone, threads=self._concurrency, ahead=4 * self._concurrency)
