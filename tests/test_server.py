@@ -588,3 +588,18 @@ def test_keys_are_read_anew_at_sighup(colour_bundle: Path, tmp_path: Path) -> No
         guarded.process.send_signal(signal.SIGHUP)  # what can't be read changes nothing
         time.sleep(1)
         assert httpx.get(url, headers=new).status_code == 200
+
+
+def test_what_is_no_request_is_counted_too(server: Server) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    before = refused(server, "bad request")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"this is no HTTP\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+    assert refused(server, "bad request") == before + 1
+
+
+def refused(server: Server, reason: str) -> float:
+    text = httpx.get(f"{server.url}/metrics").text
+    name = f'garbage_rejected_total{{reason="{reason}"}} '
+    return next((float(line.removeprefix(name)) for line in text.splitlines() if line.startswith(name)), 0.0)

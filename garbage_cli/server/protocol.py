@@ -12,6 +12,8 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from garbage_cli.server.metrics import Reason
+
 HEADER_SECONDS = 10.0
 """How long a request's first line and headers may take to come, also the first of a new connection."""
 HEADER_BYTES = 64 * 1024
@@ -44,7 +46,7 @@ class Protocol(HttpToolsProtocol):
 
     max_connections = 1024
     """Of this process; a worker sets it by how many files it may open."""
-    refused: ClassVar[Callable[[str], object]] = lambda reason: None
+    refused: ClassVar[Callable[[Reason], object]] = lambda reason: None
     """Told why something was no request: "bad request", "slow", "too large" or "busy"; a worker counts them."""
     _running: RequestResponseCycle | None = None
     """The request at work, or the last that was; uvicorn's `cycle` is the newest, which may wait behind it."""
