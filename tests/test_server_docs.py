@@ -114,7 +114,7 @@ def test_the_facts_of_the_model_are_in_it() -> None:
     assert schemas["PredictRequest"]["properties"]["top_k"]["maximum"] == 7
     assert schemas["PredictRequest"]["properties"]["images"]["maxItems"] == MAX_IMAGES
     assert schemas["Score"]["properties"]["class_id"]["maximum"] == 6
-    assert schemas["Model"]["properties"]["input"]["properties"]["shape"]["const"] == [3, 32, 48]
+    assert schemas["Model"]["properties"]["input"]["properties"]["shape"]["examples"] == [[3, 32, 48]]
     assert [each["const"] for each in schemas["V2Input"]["properties"]["shape"]["prefixItems"][1:]] == [3, 32, 48]
 
 

@@ -215,7 +215,7 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
         self._arm(SEND_SECONDS)
 
-    def _end(self, status: bytes, message: bytes, reason: str, *, retry: bool = False) -> None:
+    def _end(self, status: bytes, message: bytes, reason: Reason, *, retry: bool = False) -> None:
         """Answer what is no request, and take nothing more; requests before it get their own answers, and no other."""
         if self._ended or self.transport.is_closing():
             return
