@@ -1,9 +1,10 @@
 """Fixtures: a drawn data set, a bundle that knows colours, a trained run, and the real data where it lies."""
 
+import ctypes
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from garbage_cli.bundle import ONNX_FILE, ModelBundle
 from garbage_cli.cli import main
 from garbage_cli.config import PreprocessConfig
 from garbage_cli.dataset import Dataset
+from garbage_cli.engines.openvino import OpenVinoEngine
 from garbage_cli.labels import Labels
 from garbage_cli.sample import write_archive
 
@@ -41,6 +43,23 @@ def real_data() -> Path:
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache folder of its own for every test, which the programs that it runs use too."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def networks_stay() -> Iterator[None]:
+    """Keep every network of OpenVINO.
+
+    It may crash where one goes after a thread that called it has ended (garbage_cli.parallel), and tests have threads.
+    """
+    made = OpenVinoEngine.__init__
+
+    def keeping(self: OpenVinoEngine, *arguments: object, **settings: object) -> None:
+        made(self, *arguments, **settings)  # type: ignore[arg-type]
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))  # also over the end of the interpreter
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenVinoEngine, "__init__", keeping)
+        yield
 
 
 @dataclass(frozen=True)

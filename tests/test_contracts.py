@@ -312,7 +312,7 @@ BAD = [
     Bad("base64 without padding", images("QQ"), "not valid base64"),
     Bad("base64 of the URL-safe alphabet", images("_9j-4AAQ"), "not valid base64"),
     Bad("base64 with a space for a plus", images("QUJD RUZH"), "not valid base64"),
-    Bad("Python's repr of base64", images(f"b'{RED64}'"), "not valid base64"),
+    Bad("Python's repr of base64", images(f"b'{RED64}'"), "without str()"),
     Bad("Chinese for base64", images("图片"), "not valid base64"),
     Bad("half a surrogate pair for base64", b'{"images": ["\\ud800"]}', "not valid base64"),
     Bad("empty string", images(""), "images[0]: the file is empty"),

@@ -117,18 +117,22 @@ class HubAnswers:
         """This process's own predictor and threads, made and warmed up when they are first asked for."""
         with self._turn:
             if os.getpid() not in self._loaded:
-                mute_warnings()
-                predictor = Predictor(
-                    self._bundle,
-                    engine=self._choice.engine,
-                    precision=self._choice.precision,
-                    options=self._options,
-                    photos=None,
-                    tell=self._tell,
-                )
-                predictor.warm_up()
-                self._loaded[os.getpid()] = predictor, lasting_threads(max(2, available_cores()))
+                pool = lasting_threads(max(2, available_cores()))
+                self._loaded[os.getpid()] = pool.submit(self._load).result(), pool  # not in a thread that may end
             return self._loaded[os.getpid()]
+
+    def _load(self) -> Predictor:
+        mute_warnings()
+        predictor = Predictor(
+            self._bundle,
+            engine=self._choice.engine,
+            precision=self._choice.precision,
+            options=self._options,
+            photos=None,
+            tell=self._tell,
+        )
+        predictor.warm_up()
+        return predictor
 
 
 def _answer_image(predictor: Predictor, top_k: int | None, image: bytes | ImageError, name: str) -> Prediction:
