@@ -1018,3 +1018,23 @@ def test_predicting_counts_and_reports_nothing(colour_bundle: Path, tmp_path: Pa
 def test_the_number_of_threads_that_is_asked_for_counts_before_a_workers_share(whole: Path) -> None:
     engine = open_engine(F32, ModelBundle.load(whole), parallel=True, threads=4, options=Options(cpu_num_threads=3))
     assert engine.callers == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "features", "has"),
+    [
+        ("avx2 avx_vnni", {"AVX2": True}, True),  # a processor of today without AVX-512
+        ("avx2 avx512f avx512_vnni", {"AVX2": True, "AVX512F": True, "AVX512_ICL": True}, True),
+        ("avx2 avx512f avx_vnni", {"AVX2": True}, False),  # an old one, emulated on one that has it
+        ("avx2", {"AVX2": True}, False),
+        ("sse2 avx_vnni", {}, False),
+    ],
+)
+def test_8_bit_products_are_those_of_the_processor_and_not_of_the_machine_around_it(
+    monkeypatch: pytest.MonkeyPatch, flags: str, features: dict[str, bool], has: bool
+) -> None:
+    from garbage_cli.engines import machine
+
+    monkeypatch.setattr(machine, "_cpuinfo", lambda key: flags)
+    monkeypatch.setattr(machine, "_features", lambda: features)
+    assert machine.has_int8_products() == has

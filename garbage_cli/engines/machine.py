@@ -27,10 +27,11 @@ def has_int8_products() -> bool:
     """
     features = _features()
     wide = any(features.get(name) for name in ("AVX512_CLX", "AVX512_CNL_VNNI", "AVX512_ICL", "ASIMDDP"))
-    # numpy has no name for the VNNI of processors without AVX-512; it asks the processor itself, though, which
-    # /proc/cpuinfo does not under an emulator
-    narrow = "avx_vnni" in _cpuinfo("flags").split() and bool(features.get("AVX2"))
-    return wide or narrow
+    # numpy has no name for the VNNI of processors without AVX-512; it asks the processor itself, though, while an
+    # emulator shows the /proc/cpuinfo of the machine around it, which then names other features than numpy finds
+    flags = _cpuinfo("flags").split()
+    same = all((name.lower() in flags) == bool(features.get(name)) for name in ("AVX2", "AVX512F"))
+    return wide or ("avx_vnni" in flags and bool(features.get("AVX2")) and same)
 
 
 def fingerprint() -> str:
