@@ -236,20 +236,23 @@ class Supervisor:
             self._reloading.start()
 
     def _look_at(self, worker: _Worker) -> None:
+        if not worker.is_ready:  # its last words may be why it is dead
+            self._hear_of_start(worker)
         if worker.is_hung(self._awake):
             self._tell(f"worker {worker.pid} hangs; it is replaced")
             worker.process.kill()
             worker.process.join()
         if not worker.process.is_alive():
             self._bury(worker)
-        elif not worker.is_ready:
-            with suppress(EOFError):
-                said = worker.hear(0)
-                worker.is_ready = isinstance(said, Ready)
-                if worker.is_ready and worker.options is not self._options:
-                    self._reload = True  # it was loading the model before when the others were told of the new one
-                if isinstance(said, str):
-                    self._tell(f"a new worker can't start: {said}")
+
+    def _hear_of_start(self, worker: _Worker) -> None:
+        with suppress(EOFError):
+            said = worker.hear(0)
+            worker.is_ready = isinstance(said, Ready)
+            if worker.is_ready and worker.options is not self._options:
+                self._reload = True  # it was loading the model before when the others were told of the new one
+            if isinstance(said, str):
+                self._tell(f"a new worker can't start: {said}")
 
     def _bury(self, worker: _Worker) -> None:
         worker.process.join()
