@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from garbage_cli.server import metrics
-from garbage_cli.server.metrics import VARIABLE, Metrics, MetricsFolder
+from garbage_cli.server import metrics, metricsfolder
+from garbage_cli.server.metrics import Metrics
+from garbage_cli.server.metricsfolder import VARIABLE, MetricsFolder
 
 ROUTES, BINS = ("/v1/predict", "/healthz"), ("可回收物", "有害垃圾")
 
@@ -78,7 +79,7 @@ def worker() -> Iterator[Callable[..., Worker]]:
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folders are made here only."""
-    monkeypatch.setattr(metrics, "_places", lambda: [tmp_path])
+    monkeypatch.setattr(metricsfolder, "_places", lambda: [tmp_path])
     return tmp_path
 
 
@@ -333,7 +334,7 @@ def test_what_a_killed_server_left_is_removed_and_nothing_else(places: Path) -> 
 
 
 def test_a_server_without_a_folder_says_so_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "_places", lambda: [tmp_path / "missing"])
+    monkeypatch.setattr(metricsfolder, "_places", lambda: [tmp_path / "missing"])
     monkeypatch.setenv(VARIABLE, "/somewhere")
     told: list[str] = []
     with MetricsFolder(tell=told.append) as folder:
@@ -348,11 +349,11 @@ def test_memory_is_preferred_where_it_has_room(tmp_path: Path, monkeypatch: pyte
     memory, disk = tmp_path / "memory", tmp_path / "disk"
     memory.mkdir()
     disk.mkdir()
-    assert metrics._roomy([memory, disk]) == memory
-    assert metrics._roomy([tmp_path / "missing", disk]) == disk
-    monkeypatch.setattr(metrics, "_ROOM", 2**60)
-    assert metrics._roomy([memory, disk]) == disk
-    assert metrics._places()[-1] == Path(tempfile.gettempdir())
+    assert metricsfolder._roomy([memory, disk]) == memory
+    assert metricsfolder._roomy([tmp_path / "missing", disk]) == disk
+    monkeypatch.setattr(metricsfolder, "_ROOM", 2**60)
+    assert metricsfolder._roomy([memory, disk]) == disk
+    assert metricsfolder._places()[-1] == Path(tempfile.gettempdir())
 
 
 ALONE = """
@@ -364,7 +365,7 @@ print(*sorted({"typer", "rich", "numpy", "openvino", "prometheus_client", "starl
 """
 
 
-@pytest.mark.parametrize("name", ["metrics", "accesslog", "keys"])
+@pytest.mark.parametrize("name", ["metricsfolder", "accesslog", "keys"])
 def test_the_module_itself_imports_nothing_heavy(name: str) -> None:
     path = Path(metrics.__file__).with_name(f"{name}.py")
     done = subprocess.run([sys.executable, "-c", ALONE, str(path)], capture_output=True, text=True, check=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 IN_CONFIG = ("--port", "--workers", "--top-k", "--engine", "--precision", "--set")
 """Options that a config.json has words for, or decides."""
-WITH_HUB = ("--port", "--workers", "--top-k", "--set", "--model", "--config", "--backend", "--json", "--verbose")
+WITH_HUB = ("--port", "--workers", "--top-k", "--set", "--model", "--config", "--backend", "--json")
 """Options that the real PaddleHub can follow."""
 
 

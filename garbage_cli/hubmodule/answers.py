@@ -31,9 +31,6 @@ from garbage_cli.vendor import available_cores
 from garbage_cli.wire import RequestError
 from garbage_cli.wire.hub import HubRequest, hub_message, hub_results, parse_hub
 
-SERVING_TOP_K = 1
-"""PaddleClas's modules name one class unless they are asked for more, and `garbage serve` does so too."""
-
 NO_WISH = Wish()
 
 Encoded = bytes | NDArray[np.uint8]
@@ -69,7 +66,7 @@ class HubAnswers:
         """
         begun = time.perf_counter()
         request = parse_hub(body, input_shape=self._bundle.input_shape)
-        top_k = request.top_k or (SERVING_TOP_K if request.generation == "A" else None)
+        top_k = request.wanted()
         predictions = self._answer_request(request, top_k)
         if all(each.error is not None for each in predictions):
             raise RequestError(hub_message(predictions))

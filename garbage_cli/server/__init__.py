@@ -39,7 +39,7 @@ def serve(
     be served, KeyboardInterrupt after Ctrl-C.
     """
     from garbage_cli.server.accesslog import check_target
-    from garbage_cli.server.metrics import MetricsFolder
+    from garbage_cli.server.metricsfolder import MetricsFolder
     from garbage_cli.server.supervisor import Supervisor, no_reload
 
     if sys.platform == "win32":

@@ -3,7 +3,6 @@
 Knows ASGI. Does not know what a route does.
 """
 
-import json
 import sys
 import time
 import traceback
@@ -28,17 +27,15 @@ GONE = 499
 """In the log: the client hung up, and no reply was sent."""
 
 
-def error_reply(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    """A reply that says what is wrong, in the shape that /v1 and /v2 share."""
-    return Response(wire.dumps({"error": message}), status, headers, media_type=JSON)
+def _error_reply(scope: Scope, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A reply that says what is wrong, in the shape that /v1 and /v2 share.
 
-
-def _in_envelope(reply: Response) -> Response:
-    """The same with PaddleHub's keys beside: its clients look for a status in the body, and stop without one."""
-    message = json.loads(bytes(reply.body))["error"]
-    body = wire.dumps({"error": message, "msg": message, "results": "", "status": HUB_FAILED})
-    headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
-    return Response(body, reply.status_code, headers)
+    On PaddleHub's routes its keys stand beside: its clients look for a status in the body, and stop without one.
+    """
+    value = {"error": message}
+    if scope["path"].startswith("/predict/"):
+        value |= {"msg": message, "results": "", "status": HUB_FAILED}
+    return Response(wire.dumps(value), status, headers, media_type=JSON)
 
 
 def ticket_of(request: Request) -> Ticket:
@@ -86,8 +83,6 @@ class Front:
             await self._app(scope, receive, answer)
         except Exception as error:  # noqa: BLE001 - the last place where a request can get an answer
             reply = self._reply(error, ticket, scope)
-            if reply is not None and scope["path"].startswith("/predict/"):
-                reply = _in_envelope(reply)
             if reply is not None and not ticket.status:
                 await reply(scope, receive, answer)
         finally:
@@ -116,15 +111,15 @@ class Front:
                 headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
                 if error.status == 401:
                     headers["www-authenticate"] = "Bearer"
-                return error_reply(error.status, str(error), headers)
+                return _error_reply(scope, error.status, str(error), headers)
             case RequestError():
-                return error_reply(400, str(error))
+                return _error_reply(scope, 400, str(error))
             case HTTPException():
                 said = f"{scope['method']} {scope['path']}: {error.detail}; /docs lists what there is"
-                return error_reply(error.status_code, said, error.headers)
+                return _error_reply(scope, error.status_code, said, error.headers)
         with suppress(OSError, ValueError):  # nobody may read it
             sys.stderr.write(f"request {ticket.id}: {''.join(traceback.format_exception(error))}")
-        return error_reply(500, f"something went wrong here; the server's log has it under {ticket.id}")
+        return _error_reply(scope, 500, f"something went wrong here; the server's log has it under {ticket.id}")
 
     def _note(self, scope: Scope, ticket: Ticket, address: str) -> None:
         seconds = time.perf_counter() - ticket.begun

@@ -5,6 +5,7 @@ server or an API key, has an HTTP status of its own.
 """
 
 import time
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +16,6 @@ from garbage_cli.server.desk import Asked, Desk
 from garbage_cli.server.front import JSON, ticket_of
 from garbage_cli.server.hubconfig import MODULES
 from garbage_cli.server.model import Item, Model, Tensor
-from garbage_cli.server.options import ServeOptions
 from garbage_cli.server.photos import content_type, numbered
 from garbage_cli.wire import HUB_CONTENT_TYPE, HUB_FAILED, HUB_NO_MODULE, HUB_OK, RequestError
 from garbage_cli.wire.hub import HubRequest, hub_message, hub_results, parse_hub
@@ -37,7 +37,7 @@ async def predict(desk: Desk, request: Request) -> Response:
         return _reply(status=HUB_CONTENT_TYPE, msg="The content-type must be application/json")
     begun = time.perf_counter()
     try:
-        _, asked, predictions = await desk.take(request, ticket_of(request), _parser(desk.options))
+        _, asked, predictions = await desk.take(request, ticket_of(request), partial(_parse, top_k=desk.options.top_k))
     except RequestError as error:
         return _reply(status=HUB_FAILED, msg=str(error))
     msg = hub_message(predictions)
@@ -47,19 +47,12 @@ async def predict(desk: Desk, request: Request) -> Response:
     return _reply(status=HUB_OK, msg=msg, results=results)
 
 
-class _parser:
-    """Parses a body; without a top_k of its own, generation A names one class, as PaddleClas's module did."""
-
-    def __init__(self, options: ServeOptions) -> None:
-        self._default = options.top_k or 1
-
-    def __call__(self, body: bytes, model: Model) -> tuple[Asked, HubRequest]:
-        asked = parse_hub(wire.parse_json(body), input_shape=model.bundle.input_shape)
-        items: list[Item | Prediction] = [*numbered(asked.images)]
-        if asked.tensor is not None:
-            items = [Tensor(f"images[{i}]", row) for i, row in enumerate(asked.tensor)]
-        top_k = asked.top_k or (self._default if asked.generation == "A" else None)
-        return Asked(items, top_k), asked
+def _parse(body: bytes, model: Model, *, top_k: int | None) -> tuple[Asked, HubRequest]:
+    asked = parse_hub(wire.parse_json(body), input_shape=model.bundle.input_shape)
+    items: list[Item | Prediction] = [*numbered(asked.images)]
+    if asked.tensor is not None:
+        items = [Tensor(f"images[{i}]", row) for i, row in enumerate(asked.tensor)]
+    return Asked(items, asked.wanted(top_k)), asked
 
 
 def _reply(*, status: str, msg: str = "", results: object = "") -> Response:

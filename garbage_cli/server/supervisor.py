@@ -16,7 +16,7 @@ from typing import Any
 
 from garbage_cli.errors import ServerError
 from garbage_cli.server.memory import free_memory
-from garbage_cli.server.metrics import MetricsFolder
+from garbage_cli.server.metricsfolder import MetricsFolder
 from garbage_cli.server.options import ServeOptions
 from garbage_cli.server.worker import Loaded, Ready, work
 

@@ -43,6 +43,13 @@ class HubRequest:
     tensor: NDArray[np.float32] | None = None
     top_k: int | None = None
 
+    def wanted(self, servers: int | None = None) -> int | None:
+        """Return how many kinds to name: those asked for; else in A the server's own number or one, as PaddleClas did.
+
+        None, in B and C, is the model's own number.
+        """
+        return self.top_k or ((servers or 1) if self.generation == "A" else None)
+
 
 def parse_hub(value: Mapping[str, Any], *, input_shape: Shape) -> HubRequest:
     """Read a body of any of the three; raise RequestError that says what is wrong with it as a whole.
