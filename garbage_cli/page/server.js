@@ -1,0 +1,94 @@
+// The server's routes: what they are sent and what goes wrong. Knows no element of the page.
+import { recall, remember } from "./store.js";
+
+const base = new URL("./", document.baseURI);
+const SECONDS = 40;
+
+export class Away extends Error {}
+export class NeedsKey extends Error {}
+export class Refused extends Error {
+  constructor(status, message, retryAfter) {
+    super(message);
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+export const key = () => recall("key", "");
+export const setKey = (value) => remember("key", value.trim());
+
+async function ask(path, init = {}, seconds = SECONDS) {
+  const headers = new Headers(init.headers);
+  if (key()) headers.set("x-api-key", key());
+  let response, text;
+  try {
+    response = await fetch(new URL(path, base), { ...init, headers, cache: "no-store", signal: AbortSignal.timeout(seconds * 1000) });
+    text = await response.text();
+  } catch (error) {
+    if (error instanceof TypeError && /header/i.test(error.message)) throw new NeedsKey(); // a key no header can hold
+    throw new Away(error.message);
+  }
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new Away(`HTTP ${response.status}`); // a proxy whose server is away
+  }
+  if (response.status === 401) throw new NeedsKey();
+  if (!response.ok) {
+    const said = value?.error ?? value?.results?.[0]?.error ?? `HTTP ${response.status}`;
+    throw new Refused(response.status, String(said), Number(response.headers.get("retry-after")) || 1);
+  }
+  return value;
+}
+
+/** The model's facts: kinds, bins, regions. */
+export const facts = () => ask("v1/model", {}, 15);
+
+/** One photo's answer, and under which id the server keeps the photo, if it does. */
+export async function predict(photo, { topK, collect }) {
+  const query = `top_k=${topK}${collect ? "&collect=1" : ""}`;
+  const send = () => ask(`v1/predict?${query}`, { method: "POST", body: photo, headers: { "content-type": photo.type || "application/octet-stream" } });
+  let value;
+  try {
+    value = await send();
+  } catch (error) {
+    if (!(error instanceof Refused && error.status === 503)) throw error;
+    await new Promise((done) => setTimeout(done, Math.min(error.retryAfter, 5) * 1000));
+    value = await send();
+  }
+  return { ...value.results[0], id: value.collected?.[0] ?? null };
+}
+
+/** What a person says a photo shows; null is none of the kinds. */
+export const correct = (id, classId) =>
+  ask("v1/corrections", { method: "POST", body: JSON.stringify({ id, class_id: classId }), headers: { "content-type": "application/json" } }, 15);
+
+/** Call `changed(here)` as the server goes and comes; returns a function that looks at once. */
+export function watch(changed, every) {
+  let timer, here = null, pause = 1;
+  async function look() {
+    clearTimeout(timer);
+    let now = true;
+    try {
+      const response = await fetch(new URL("readyz", base), { cache: "no-store", signal: AbortSignal.timeout(5000) });
+      now = response.ok;
+    } catch {
+      now = false;
+    }
+    clearTimeout(timer);
+    if (now !== here) changed((here = now));
+    pause = now ? every : Math.min(pause * 1.5, 8);
+    if (!now && pause > 8) pause = 1;
+    if (!document.hidden) timer = setTimeout(look, pause * 1000);
+  }
+  const again = () => {
+    pause = 1;
+    look();
+  };
+  addEventListener("online", again);
+  addEventListener("offline", again);
+  document.addEventListener("visibilitychange", () => document.hidden || again());
+  again();
+  return again;
+}
