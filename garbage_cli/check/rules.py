@@ -3,6 +3,7 @@
 Knows what counts as a fault. Does not know how photos are read or findings shown.
 """
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from garbage_cli.check.inspection import Record
 from garbage_cli.check.kinds import KINDS, Finding
 from garbage_cli.check.same import near
 from garbage_cli.dataset import SPLITS, Dataset, Sample, Split
+from garbage_cli.dataset.layouts import apart
 from garbage_cli.images import find_names
 
 TINY = 32
@@ -225,6 +227,7 @@ def _unlisted(dataset: Dataset, places: Sequence[Place]) -> Iterator[Finding]:
         return
     known = {str(place.sample.path) for place in places}
     known |= {str(dataset.root / problem.path) for problem in dataset.problems}
+    others = tuple(f"{folder}{os.sep}" for folder in apart(dataset.root))
     for path in find_names(dataset.root):
-        if path not in known:
+        if path not in known and not path.startswith(others):
             yield Finding(KINDS["unlisted"], dataset.name(Path(path)), "in no list and no class folder")

@@ -44,6 +44,13 @@ def serve(
         str | None,
         typer.Option(metavar="FILE", help="Write a line of JSON per request; - is stdout.", show_default=False),
     ] = None,
+    collect: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep photos whose senders ask for it, as a data set to train on.", show_default=False
+        ),
+    ] = None,
+    collect_limit: Annotated[str, typer.Option(metavar="SIZE", help="Keep no more than that.")] = "10G",
     max_body: Annotated[str, typer.Option(metavar="SIZE", help="Refuse larger requests.")] = "64M",
     max_pixels: Annotated[int, typer.Option(help="Refuse larger photos.", min=1, max=178_000_000)] = 89_000_000,
     queue: Annotated[int, typer.Option(help="Requests a worker holds; one more is answered 503.", min=1)] = 64,
@@ -69,6 +76,7 @@ def serve(
     \b
     garbage serve --port 8866 --workers 4
     garbage serve --host 0.0.0.0 --api-key-file keys.txt --access-log access.jsonl
+    garbage serve --collect collected
     garbage serve --config config.json
     """
     from garbage_cli import server as room
@@ -84,7 +92,7 @@ def serve(
         model=model, host=host, port=port, workers=workers, top_k=top_k, threshold=threshold,
         engine=engine, precision=precision, options=options(set_), cors=tuple(cors or ()), access_log=access_log,
         max_body=parse_size(max_body), max_pixels=max_pixels, queue=queue, per_client=per_client, timeout=timeout,
-        batch=batch,
+        batch=batch, collect=collect, collect_limit=parse_size(collect_limit),
     )  # fmt: skip
     typed = _typed(context)
     start = HubStart() if config is None else _read(config, typed, say)
@@ -94,6 +102,8 @@ def serve(
             asked, port=start.port, workers=start.workers, top_k=start.top_k,
             engine=wish.engine, precision=wish.precision, options=wish.options,
         )  # fmt: skip
+    if collect is None and "--collect-limit" in typed:
+        raise typer.BadParameter("--collect-limit: nothing is kept without --collect DIR")
     if backend == "hub":
         _serve_with_hub(asked, typed, enable_mkldnn=start.enable_mkldnn, json=json)
         return

@@ -42,6 +42,8 @@ LISTS = ("AI Studio lists", "PaddleX lists")
 """The layouts that have list files."""
 NOT_PHOTOS = ("__MACOSX",)
 """Folders that other programs leave in archives."""
+LABELS, CONFIRMED, UNCONFIRMED, NONE = "labels.txt", "train", "unconfirmed", "none"
+"""What a server collects: the classes; photos that a person said a class of; those nobody looked at; those of none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def read(folder: Path) -> Found:
     if not folder.is_dir():
         raise DatasetError(f"no folder {folder}; make one with: garbage unpack ARCHIVE --out {folder}")
     level = [folder]
+    unread: list[Path] = []
     for _ in range(3):
         if held := [(root, reader) for root in level if (reader := _reader(root))]:
             if len(held) > 1:
@@ -80,7 +83,13 @@ def read(folder: Path) -> Found:
                 raise DatasetError(f"{folder} holds {len(held)} data sets ({names}…): name one")
             root, reader = held[0]
             return reader(root)
-        level = [below for root in level for below in subfolders(root)]
+        unread += filter(is_collection, level)
+        level = [below for root in level if root not in unread for below in subfolders(root)]
+    if unread:
+        raise DatasetError(
+            f"nothing in {unread[0]} has been confirmed or corrected yet; look through {unread[0] / UNCONFIRMED}, and "
+            f"move what is right into {unread[0] / CONFIRMED}, folders and all"
+        )
     raise DatasetError(
         f"no data set in {folder}: no train.txt, no folder per class (for a single class, write a labels.txt), "
         "no train/ and val/ with a folder per class, no img_N.jpg with img_N.txt"
@@ -92,12 +101,28 @@ def _reader(root: Path) -> Callable[[Path], Found] | None:
         return _read_lists
     if _split_folder(root, "train") and class_folders(_split_folder(root, "train") or root):
         return _read_split_folders
+    if is_collection(root):
+        return None
     if _has_texts(root):
         return _read_texts
     folders = {text: folder for text, folder in class_folders(root).items() if not _has_texts(folder)}
-    if len(folders) > 1 or (folders and read_labels(root)):
+    if len(folders) > 1 or (folders and (read_labels(root) or is_collection(root.parent))):
         return _read_class_folders
     return None
+
+
+def is_collection(root: Path) -> bool:
+    """Say whether a server collects photos in this folder: labels.txt, train/ and unconfirmed/ are in it.
+
+    The three together are no other data set: one with class folders may have a class called unconfirmed, or none, but
+    not beside train/. A file of its own for a mark could be left behind when somebody copies what is to be seen.
+    """
+    return is_file(root / LABELS) and (root / CONFIRMED).is_dir() and (root / UNCONFIRMED).is_dir()
+
+
+def apart(root: Path) -> tuple[Path, ...]:
+    """Return the folders whose photos are no part of the data set that is read in `root`: those of a collection."""
+    return (root / UNCONFIRMED, root / NONE) if is_collection(root) else ()
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -193,7 +218,7 @@ def _read_split_folders(root: Path) -> Found:
 def _number(root: Path, texts: list[str], labels: Labels | None) -> tuple[Labels, dict[str, int]]:
     """Give each class folder its number: by a label file if there is one, by itself if numeric, else by its order."""
     if labels:
-        ids = {text: class_id for text in texts if (class_id := _match(text, labels)) is not None}
+        ids = {text: class_id for text in texts if (class_id := class_of(text, labels)) is not None}
         if not ids:
             raise DatasetError(f"{root}: no folder ({texts[0]}…) is named like a class of the labels, or by its number")
         return labels, ids
@@ -206,7 +231,8 @@ def _number(root: Path, texts: list[str], labels: Labels | None) -> tuple[Labels
     return Labels.parse(_with_bin(text) for text in order), {text: i for i, text in enumerate(order)}
 
 
-def _match(text: str, labels: Labels) -> int | None:
+def class_of(text: str, labels: Labels) -> int | None:
+    """Return the class that a folder's name means, by kind, bin and kind, English name or number; None for none."""
     wanted = {text.casefold(), _with_bin(text).casefold()}
     for label in labels.items:
         if wanted & {word.casefold() for word in (label.name, label.text, label.english or "")} - {""}:

@@ -47,6 +47,8 @@ def serve(
     bundle = _check(options)
     if options.access_log is not None:
         check_target(options.access_log)
+    if options.collect is not None:
+        tell(f"photos whose senders ask for it are kept in {options.collect}")
     with no_reload(), _bind(options) as listener, MetricsFolder(tell=tell) as folder:
         options = _decided(options, bundle, tell, explain)
         renew = partial(_renewed, tell=tell, explain=explain)
@@ -76,6 +78,7 @@ def _renewed(options: ServeOptions, *, tell: Tell, explain: Tell | None) -> Serv
 def _check(options: ServeOptions) -> "ModelBundle":
     """Find in this process what would stop every worker; return the model."""
     from garbage_cli.bundle import ModelBundle
+    from garbage_cli.collection import prepare
     from garbage_cli.engines.choosing import choose
     from garbage_cli.predictor import check_threshold, check_top_k
 
@@ -92,6 +95,8 @@ def _check(options: ServeOptions) -> "ModelBundle":
     check_threshold(options.threshold, bundle)
     for name in bundle.files:
         bundle.file(name)
+    if options.collect is not None:
+        prepare(options.collect, bundle.labels)
     return bundle
 
 

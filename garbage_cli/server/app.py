@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from garbage_cli import __version__, wire
 from garbage_cli.server import hub, v1, v2
 from garbage_cli.server.accesslog import AccessLog
+from garbage_cli.server.corrections import correct
 from garbage_cli.server.desk import Desk
 from garbage_cli.server.docs import CSP, docs_page
 from garbage_cli.server.front import JSON, Front, ticket_of
@@ -82,6 +83,7 @@ _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET POST", "/", hub.greeting),
     ("POST", "/predict/{module}", hub.predict),
     ("POST", "/v1/predict", v1.predict),
+    ("POST", "/v1/corrections", correct),
     ("GET", "/v1/model", v1.model),
     ("GET", "/healthz", _healthz),
     ("GET", "/readyz", _readyz),

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from garbage_cli.errors import ConfigError
 from garbage_cli.prediction import Prediction
 from garbage_cli.predictor import check_top_k
+from garbage_cli.server.keeping import Keeper, open_keeper
 from garbage_cli.server.metrics import Metrics, Reason, Stage
 from garbage_cli.server.model import Item, Model
 from garbage_cli.server.options import ServeOptions
@@ -74,6 +75,8 @@ class Desk:
         self.model = model
         self.options = options
         self.metrics = metrics
+        self.keeper: Keeper | None = open_keeper(options, model.bundle.labels, metrics) if options.collect else None
+        """Keeps photos for a data set, where that is wished."""
         self.draining = False
         """Whether this worker is about to stop: it answers, but takes no more clients on."""
         self._inside = 0
@@ -89,6 +92,8 @@ class Desk:
         """Stop the threads, once they are done with what they have."""
         self.model.close()
         self._parsing.shutdown(wait=False)
+        if self.keeper:
+            self.keeper.close()
 
     def swap(self, model: Model, options: ServeOptions) -> None:
         """Answer from another model, by its options, from now on; the old one goes once nobody waits for it."""
@@ -116,11 +121,17 @@ class Desk:
         """
         with self._one_of(ticket.client):
             self._refuse_if_full()
-            async with self._body(request, ticket) as body, self._place():
+            async with self._body(request, ticket, self.options.max_body) as body, self._place():
                 with self._using() as model:
                     answering = self._answer(model, ticket, body, parse, at_once)
                     parsed, predictions = await self._while_wanted(request, answering)
                     return model, parsed, predictions
+
+    async def read(self, request: Request, ticket: Ticket, *, limit: int) -> bytes:
+        """Read a small body that asks for no photo; raise Refused over a limit, ClientDisconnect as `take` does."""
+        with self._one_of(ticket.client):
+            async with self._body(request, ticket, min(limit, self.options.max_body)) as body:
+                return body
 
     # ---- who gets in
 
@@ -162,16 +173,15 @@ class Desk:
     # ---- bodies
 
     @asynccontextmanager
-    async def _body(self, request: Request, ticket: Ticket) -> AsyncIterator[bytes]:
+    async def _body(self, request: Request, ticket: Ticket, limit: int) -> AsyncIterator[bytes]:
         """Read a body, and count it until the request is done with."""
-        limit = self.options.max_body
         declared = request.headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > limit:
             raise Refused(413, f"the body has {declared} bytes; the limit is {limit}", "too large")
         begun = asyncio.get_running_loop().time()
         try:
             try:
-                body = await asyncio.wait_for(self._collect(request, ticket), self.options.read_seconds)
+                body = await asyncio.wait_for(self._collect(request, ticket, limit), self.options.read_seconds)
             except (asyncio.TimeoutError, TimeoutError):
                 seconds = self.options.read_seconds
                 raise Refused(408, f"the body did not come within {seconds:g} seconds", "slow") from None
@@ -180,13 +190,13 @@ class Desk:
         finally:
             self._held -= ticket.bytes
 
-    async def _collect(self, request: Request, ticket: Ticket) -> bytes:
+    async def _collect(self, request: Request, ticket: Ticket, limit: int) -> bytes:
         pieces = []
         async for piece in request.stream():
             ticket.bytes += len(piece)
             self._held += len(piece)
-            if ticket.bytes > self.options.max_body:
-                raise Refused(413, f"the body is over the limit of {self.options.max_body} bytes", "too large")
+            if ticket.bytes > limit:
+                raise Refused(413, f"the body is over the limit of {limit} bytes", "too large")
             if self._held > self._may_hold:
                 raise Refused(503, "busy: too many large bodies are under way", "busy", retry_after=1)
             pieces.append(piece)

@@ -302,8 +302,8 @@ def _filled_path(document: Json, path: str, operation: Json) -> str:
     for parameter in (_resolved(document, each) for each in operation.get("parameters", ())):
         values = [each["value"] for each in parameter.get("examples", {}).values()]
         value = quote(str((values or parameter["schema"].get("enum") or ["…"])[0]), safe="")
-        if parameter["in"] == "query":
+        if parameter["in"] == "query" and values:
             asked.append(f"{quote(parameter['name'])}={value}")
-        else:
+        elif parameter["in"] != "query":
             path = path.replace(f"{{{parameter['name']}}}", value)
     return path + ("?" + "&".join(asked) if asked else "")

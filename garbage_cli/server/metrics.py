@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Stage = Literal["read", "wait", "decode", "infer", "total"]
 Reason = Literal["busy", "too large", "slow", "timeout", "rate", "key", "bad request"]
+Kept = Literal["photo", "confirmed", "corrected", "none", "lost"]
+"""A photo that was stored; that a person said was answered rightly, wrongly, or is no kind at all; that has no room."""
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "other"
@@ -59,7 +61,7 @@ class Metrics:
         self._making = threading.Lock()
         self._metrics = {name: self._register(family) for name, family in families.items()}
         # those that are few stand at 0 from the beginning, so that their first event is seen as one
-        for name in ("stage", "photos", "rejected", "hangups", "lost", "waiting", "inside"):
+        for name in ("stage", "photos", "rejected", "hangups", "lost", "collected", "waiting", "inside"):
             for values in families[name].combinations():
                 self._child(name, *values)
         self._request_children: dict[tuple[str, int], tuple[Any, Any]] = {}
@@ -96,6 +98,10 @@ class Metrics:
     def log_lost(self, lines: int) -> None:
         """Count lines of the access log that could not be written."""
         self._made["lost", ()].inc(lines)
+
+    def collected(self, what: Kept) -> None:
+        """Count a photo that was stored for a data set, or should have been, or was said a word to."""
+        self._made["collected", (what,)].inc()
 
     def set_depth(self, *, inside: int, waiting: int) -> None:
         """Say how many requests are under way, and how many photos wait for the engine."""
@@ -197,6 +203,9 @@ def _families(routes: tuple[str, ...], bins: tuple[str, ...]) -> dict[str, _Fami
         ),
         "hangups": _Family("counter", "garbage_hangups", "Clients that went away before their answer"),
         "lost": _Family("counter", "garbage_log_lines_lost", "Lines of the access log that were not written"),
+        "collected": _Family(
+            "counter", "garbage_collected", "Photos collected for a data set", (("what", get_args(Kept)),)
+        ),
         "waiting": _Family("gauge_livesum", "garbage_waiting_photos", "Photos that wait for the engine"),
         "inside": _Family("gauge_livesum", "garbage_inside_requests", "Requests under way"),
         "memory": _Family(

@@ -38,6 +38,10 @@ class ServeOptions:
     """Origins whose pages may read replies; none by default."""
     access_log: str | None = None
     """A file, or "-" for stdout."""
+    collect: Path | None = None
+    """The folder where photos are kept whose senders ask for it; None keeps none."""
+    collect_limit: int = 10 * 1024**3
+    """Bytes that this folder may hold."""
 
     max_body: int = 64 * 1024 * 1024
     """Bytes of one request."""
