@@ -196,9 +196,10 @@ function serverIs(here) {
 function draw() {
   $("mute").setAttribute("aria-pressed", String(voice.isMuted()));
   $("mute").querySelector("use").setAttribute("href", voice.isMuted() ? "#icon-mute" : "#icon-voice");
+  $("shoot").firstElementChild.textContent = t(camera.live ? "shoot" : "photo");
   $("why").textContent = why ? t(why) : "";
   $("why").hidden = !why;
-  $("collecting").textContent = collects() ? t("collecting") : "";
+  $("collecting").textContent = collects() ? t(KIOSK ? "collectingKiosk" : "collecting") : "";
   $("collecting").hidden = !collects();
   $("collect-row").hidden = $("collect-note").hidden = !words.facts?.collects;
   $("collect").checked = recall("collect", true);

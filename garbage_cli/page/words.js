@@ -1,8 +1,9 @@
 // What the page says, in Chinese and English. The words for bins and kinds come from the server.
 const WORDS = {
-  title: ["垃圾分类", "Waste sorting"],
+  title: ["垃圾分类", "Which bin?"],
   camera: ["相机", "Camera"],
   shoot: ["拍照", "Photo"],
+  photo: ["照片", "Photo"],
   pick: ["选择照片", "Choose a photo"],
   flip: ["切换摄像头", "Other camera"],
   mute: ["静音", "Mute the voice"],
@@ -36,6 +37,7 @@ const WORDS = {
   collect: ["保存我的照片，用来改进识别", "Keep my photos to make the answers better"],
   collectNote: ["照片和更正会保存在这台服务器上。", "Photos and corrections are kept on this server."],
   collecting: ["照片会保存在服务器上，用来改进识别；可在设置中关闭。", "Photos are kept on the server to make the answers better; Settings turns that off."],
+  collectingKiosk: ["照片会保存在服务器上，用来改进识别。", "Photos are kept on the server to make the answers better."],
   key: ["API 密钥", "API key"],
   keyNote: ["只在服务器要求时需要，保存在这台设备上。", "Needed only where the server asks for one; kept on this device."],
   needsKey: ["服务器要求 API 密钥，请填写。", "The server asks for an API key. Please enter it."],
