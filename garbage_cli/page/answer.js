@@ -1,5 +1,5 @@
 // The answer on the screen: whose bin, what it is, how to prepare it. Knows the facts of the model and the words.
-import { languageNow, otherLanguage, pick, t, tagOf } from "./words.js";
+import { inLanguage, languageNow, otherLanguage, pick, t, tagOf } from "./words.js";
 
 const NEUTRAL = "#3d4248";
 export const $ = (id) => document.getElementById(id);
@@ -81,7 +81,7 @@ export function show(answer, words) {
   $("sign").firstElementChild.setAttribute("href", `#${unsure ? "sign-unsure" : signName(best.bin.key)}`);
   paint(unsure ? NEUTRAL : best.bin.fill);
   put("answer-bin", unsure ? t("unsure") : pick(named));
-  const other = unsure ? { zh: "不确定", en: "Not sure" }[otherLanguage()] : pick(named, otherLanguage());
+  const other = unsure ? inLanguage("unsure", otherLanguage()) : pick(named, otherLanguage());
   put("answer-other-language", other === $("answer-bin").textContent ? "" : other, otherLanguage());
   put("answer-kind", unsure ? "" : pick(best));
   const second = pick(best, otherLanguage());

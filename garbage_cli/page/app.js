@@ -20,7 +20,7 @@ const camera = new Camera($("view"));
 let words = new Words(recall("facts", null), recall("region", "national"));
 let why = ""; // the reason why there is no camera
 let answer = null; // the one on the screen
-let shownAt = 0, sayTimer, resetTimer, sleepTimer, stopWatching = null, lookForServer = () => {};
+let shownAt = 0, sayTimer, failTimer, resetTimer, sleepTimer, stopWatching = null, lookForServer = () => {};
 
 const state = () => body.dataset.state;
 const mark = (name) => performance.mark(`garbage:${name}`);
@@ -52,23 +52,26 @@ async function shoot() {
   if (!mayAsk()) return;
   voice.unlock();
   if (!camera.live) {
-    $("file").click();
+    if (KIOSK) startCamera(); // whoever passes by is not shown this device's files
+    else $("file").click();
     return;
   }
   performance.clearMarks();
   mark("shoot");
   if (!camera.grab($("still"), short())) return;
   mark("captured");
+  $("still").classList.toggle("mirrored", camera.selfie);
   await ask(async () => encode($("still")));
 }
 
 async function take(file) {
-  if (!file || state() === "asking" || state() === "starting") return;
+  if (!file || state() === "asking") return;
   voice.unlock();
   performance.clearMarks();
   mark("shoot");
   const read = await drawFile($("still"), file, short());
   mark("captured");
+  $("still").classList.remove("mirrored");
   if (!read) $("still").width = 0;
   if (!read && file.size > LARGEST_UNREAD) {
     fail(t("tooLarge"));
@@ -78,6 +81,7 @@ async function take(file) {
 }
 
 async function ask(encoded) {
+  answer = null;
   enter("asking");
   hush();
   notice(t("looking"));
@@ -110,6 +114,8 @@ function explain(error) {
 function fail(text) {
   enter("failed");
   notice(text, 8);
+  clearTimeout(failTimer);
+  failTimer = setTimeout(() => state() === "failed" && enter("looking"), 8000);
 }
 
 function present(reply) {
@@ -269,6 +275,7 @@ function wake() {
 }
 
 async function keepAwake() {
+  if (document.hidden) return;
   try {
     await navigator.wakeLock?.request("screen");
   } catch { /* the device decides */ }
@@ -280,6 +287,7 @@ function startKiosk() {
   document.addEventListener("contextmenu", (event) => event.preventDefault());
   keepAwake();
   restartKiosk();
+  setInterval(() => camera.live || startCamera(), 20_000); // one that was unplugged, or slow to wake
 }
 
 // ---- what people do
@@ -352,6 +360,9 @@ function listen() {
   });
   camera.onLost = () => startCamera();
   navigator.mediaDevices?.addEventListener?.("devicechange", () => camera.live || startCamera());
+  navigator.permissions?.query({ name: "camera" }).then((permission) => {
+    permission.onchange = () => permission.state === "granted" && !camera.live && startCamera();
+  }, () => {}); // some browsers don't know of it
   voice.onVoices(draw);
   let leaving;
   document.addEventListener("visibilitychange", () => {

@@ -77,9 +77,8 @@ export function watch(changed, every) {
       now = false;
     }
     clearTimeout(timer);
+    pause = now ? every : here ? 1 : Math.min(pause * 1.5, 8);
     if (now !== here) changed((here = now));
-    pause = now ? every : Math.min(pause * 1.5, 8);
-    if (!now && pause > 8) pause = 1;
     if (!document.hidden) timer = setTimeout(look, pause * 1000);
   }
   const again = () => {

@@ -66,9 +66,10 @@ export const languageNow = () => language;
 export const tagOf = (which) => (which === "zh" ? "zh-Hans" : "en");
 export const otherLanguage = () => (language === "zh" ? "en" : "zh");
 
+export const inLanguage = (name, which) => WORDS[name][which === "zh" ? 0 : 1];
+
 export function t(name, ...values) {
-  const text = WORDS[name][language === "zh" ? 0 : 1];
-  return values.reduce((said, value, i) => said.replace(`{${i}}`, value), text);
+  return values.reduce((said, value, i) => said.replace(`{${i}}`, () => value), inLanguage(name, language));
 }
 
 /** Put the page into a language. */
