@@ -1,6 +1,6 @@
-"""The words: kinds of waste, the four bins, their colours, Chinese and English.
+"""Classes as a data set or a model names them, and the 40.
 
-Knows the 40 kinds of the Huawei Cloud data set and the bins of GB/T 19095-2019. Does not know photos or models.
+Knows how a class is written. Does not know places.
 """
 
 import unicodedata
@@ -9,31 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from garbage_cli.errors import DatasetError
-
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """One of the four bins, with the colour that the national standard gives it."""
-
-    key: str
-    chinese: str
-    english: str
-    colour: str
-    """sRGB, `#rrggbb`, light enough to read on a dark terminal."""
-    aliases: tuple[str, ...] = ()
-    """What other cities and data sets call it."""
-
+from garbage_cli.labels.bins import Bin, Words, bin_called
+from garbage_cli.labels.kinds import FURTHER_KINDS, KINDS
 
 BIDI = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Characters that turn the order of those after them: a name could say another thing than it is."""
 
-RECYCLABLE = Bin("recyclable", "可回收物", "Recyclable", "#2f8fe6", ("可回收垃圾", "可回收", "recyclable"))
-KITCHEN = Bin("kitchen", "厨余垃圾", "Kitchen", "#3fae49", ("湿垃圾", "易腐垃圾", "餐厨垃圾", "kitchen"))
-HAZARDOUS = Bin("hazardous", "有害垃圾", "Hazardous", "#e2453c", ("有毒有害垃圾", "hazardous"))
-OTHER = Bin("other", "其他垃圾", "Other", "#9aa0a6", ("干垃圾", "其它垃圾", "residual", "other"))
-BINS = (RECYCLABLE, KITCHEN, HAZARDOUS, OTHER)
-
-_BIN_BY_WORD = {word: bin_ for bin_ in BINS for word in (bin_.chinese, *bin_.aliases)}
+_KNOWN = {kind.chinese: kind for kind in (*KINDS, *FURTHER_KINDS)}
+_BIN_BY_KIND = {kind.chinese: kind.bin for kind in KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +31,24 @@ class Label:
     @property
     def bin(self) -> Bin | None:
         """The bin of the national standard that this word means; None for a word we don't know."""
-        return _BIN_BY_WORD.get(self.bin_name or "")
+        return bin_called(self.bin_name or "")
 
     @property
     def english(self) -> str | None:
         """The kind in English, where known."""
-        return _ENGLISH.get(self.name)
+        return kind.english if (kind := _KNOWN.get(self.name)) else None
+
+    @property
+    def preparation(self) -> Words | None:
+        """What to do with a piece before it goes into its bin; None where neither kind nor bin is known.
+
+        What holds for the bin is said of a kind we don't know, and of one that this data set puts into another bin than
+        the 40's: clean and dry it for one, bag it for another.
+        """
+        kind, bin_ = _KNOWN.get(self.name), self.bin
+        if kind and bin_ in (kind.bin, None):
+            return kind.preparation
+        return bin_.preparation if bin_ else None
 
     @property
     def text(self) -> str:
@@ -116,57 +111,5 @@ class Labels:
         return tuple(label.text for label in self.items)
 
 
-_KINDS: tuple[tuple[Bin, str, str], ...] = (
-    (OTHER, "一次性快餐盒", "takeaway box"),
-    (OTHER, "污损塑料", "soiled plastic"),
-    (OTHER, "烟蒂", "cigarette butt"),
-    (OTHER, "牙签", "toothpick"),
-    (OTHER, "破碎花盆及碟碗", "broken flowerpot or dish"),
-    (OTHER, "竹筷", "bamboo chopsticks"),
-    (KITCHEN, "剩饭剩菜", "leftovers"),
-    (KITCHEN, "大骨头", "large bone"),
-    (KITCHEN, "水果果皮", "fruit peel"),
-    (KITCHEN, "水果果肉", "fruit flesh"),
-    (KITCHEN, "茶叶渣", "tea leaves"),
-    (KITCHEN, "菜叶菜根", "vegetable leaves and roots"),
-    (KITCHEN, "蛋壳", "eggshell"),
-    (KITCHEN, "鱼骨", "fish bone"),
-    (RECYCLABLE, "充电宝", "power bank"),
-    (RECYCLABLE, "包", "bag"),
-    (RECYCLABLE, "化妆品瓶", "cosmetics bottle"),
-    (RECYCLABLE, "塑料玩具", "plastic toy"),
-    (RECYCLABLE, "塑料碗盆", "plastic bowl"),
-    (RECYCLABLE, "塑料衣架", "plastic hanger"),
-    (RECYCLABLE, "快递纸袋", "paper courier bag"),
-    (RECYCLABLE, "插头电线", "plug and cable"),
-    (RECYCLABLE, "旧衣服", "old clothes"),
-    (RECYCLABLE, "易拉罐", "drink can"),
-    (RECYCLABLE, "枕头", "pillow"),
-    (RECYCLABLE, "毛绒玩具", "plush toy"),
-    (RECYCLABLE, "洗发水瓶", "shampoo bottle"),
-    (RECYCLABLE, "玻璃杯", "drinking glass"),
-    (RECYCLABLE, "皮鞋", "leather shoe"),
-    (RECYCLABLE, "砧板", "cutting board"),
-    (RECYCLABLE, "纸板箱", "cardboard box"),
-    (RECYCLABLE, "调料瓶", "seasoning bottle"),
-    (RECYCLABLE, "酒瓶", "liquor bottle"),
-    (RECYCLABLE, "金属食品罐", "food tin"),
-    (RECYCLABLE, "锅", "cooking pot"),
-    (RECYCLABLE, "食用油桶", "cooking-oil jug"),
-    (RECYCLABLE, "饮料瓶", "drink bottle"),
-    (HAZARDOUS, "干电池", "dry-cell battery"),
-    (HAZARDOUS, "软膏", "ointment"),
-    (HAZARDOUS, "过期药物", "expired medicine"),
-)
-
-THE_40 = Labels(tuple(Label(i, name, bin_.chinese) for i, (bin_, name, _) in enumerate(_KINDS)))
+THE_40 = Labels(tuple(Label(i, kind.chinese, kind.bin.chinese) for i, kind in enumerate(KINDS)))
 """The 40 classes of the Huawei Cloud data set, by its own numbers (Shenzhen's rules)."""
-
-_BIN_BY_KIND = {name: bin_ for bin_, name, _ in _KINDS}
-_ENGLISH = {name: english for _, name, english in _KINDS} | {
-    "玻璃瓶": "glass bottle",
-    "金属罐": "metal can",
-    "纸张": "paper",
-    "塑料瓶": "plastic bottle",
-    "其他": "trash",
-}
