@@ -490,3 +490,67 @@ def test_cleaned_lists_count_where_the_named_lists_are_the_folders_own(tmp_path:
     other = Dataset.from_lists(root, train=root / "train.txt")
     assert len(other.train) + len(other.val) == 2
     assert "are of other lists or classes than the training file's: not used" in other.notes[0]
+
+
+# ---- what a server collects
+
+
+def collected(root: Path, *names: str, labels: str = "可回收物/易拉罐\n有害垃圾/干电池\n") -> Path:
+    for folder in ("train", "unconfirmed", "none"):
+        (root / folder).mkdir(parents=True)
+    (root / "labels.txt").write_text(labels, encoding="utf-8")
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    return root
+
+
+def test_of_collected_photos_those_count_that_a_person_said_a_word_to(tmp_path: Path) -> None:
+    root = collected(
+        tmp_path, "train/有害垃圾/干电池/a.jpg", "train/1/b.jpg", "unconfirmed/可回收物/易拉罐/c.jpg", "none/d.jpg"
+    )
+    dataset = Dataset.load(root)
+    assert (dataset.layout, len(dataset.labels)) == ("train and val folders", 2)
+    assert {(sample.path.name, sample.class_id) for sample in (*dataset.train, *dataset.val)} == {
+        ("a.jpg", 1), ("b.jpg", 1),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("emptied", [(), ("train/可回收物/易拉罐",)])
+def test_a_collection_nobody_has_looked_through_is_not_read_and_says_how(
+    tmp_path: Path, emptied: tuple[str, ...]
+) -> None:
+    photos = ("unconfirmed/可回收物/易拉罐/a.jpg", "unconfirmed/有害垃圾/干电池/b.jpg", "none/c.jpg")
+    root = collected(tmp_path / "data" / "c", *photos)
+    for name in emptied:
+        (root / name).mkdir(parents=True)
+    for named in (root, tmp_path / "data"):
+        with pytest.raises(DatasetError, match="has been confirmed or corrected yet") as caught:
+            Dataset.load(named)
+        assert f"nothing in {root} has" in str(caught.value)
+        assert f"look through {root / 'unconfirmed'}, and move what is right into {root / 'train'}" in str(caught.value)
+
+
+def test_the_unconfirmed_photos_are_read_where_they_are_named(tmp_path: Path) -> None:
+    root = collected(tmp_path, "unconfirmed/有害垃圾/干电池/a.jpg", "train/可回收物/易拉罐/b.jpg", "none/c.jpg")
+    for folder, class_id in (("unconfirmed", 1), ("train", 0)):  # one class alone will do: its name is known
+        dataset = Dataset.load(root / folder)
+        assert [sample.class_id for sample in dataset.train] == [class_id]
+        assert len(dataset.labels) == 2
+
+
+def test_a_data_set_beside_an_untouched_collection_is_found(tmp_path: Path) -> None:
+    collected(tmp_path / "collected", "unconfirmed/有害垃圾/干电池/a.jpg")
+    make(tmp_path / "garbage")
+    assert Dataset.load(tmp_path).root == tmp_path / "garbage"
+
+
+@pytest.mark.parametrize("beside", ["unconfirmed", "can"])
+def test_classes_called_none_and_unconfirmed_are_classes(tmp_path: Path, beside: str) -> None:
+    for name in ("none", beside):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").write_bytes(b"")
+    (tmp_path / "labels.txt").write_text(f"{beside}\nnone\n")
+    dataset = Dataset.load(tmp_path)
+    assert dataset.layout == "class folders"
+    assert {sample.class_id for sample in (*dataset.train, *dataset.val)} == {0, 1}
