@@ -227,8 +227,8 @@ def test_a_photo_that_is_no_base64_fails_alone_and_all_of_them_are_422(server: S
 def test_v1_model_says_what_answers_here(server: Server, colour_bundle: Path) -> None:
     value = httpx.get(f"{server.url}/v1/model").json()
     assert list(value) == [
-        "name", "version", "garbage", "classes", "bins", "input",
-        "top_k", "threshold", "engine", "precision", "figures",
+        "name", "version", "garbage", "classes", "bins", "regions", "input",
+        "top_k", "threshold", "engine", "precision", "figures", "collects",
     ]  # fmt: skip
     predictor = Predictor.load(colour_bundle)
     assert (value["name"], value["top_k"], value["threshold"]) == ("Colours", 3, 0.0)
@@ -239,6 +239,14 @@ def test_v1_model_says_what_answers_here(server: Server, colour_bundle: Path) ->
         (2, "易拉罐", "可回收物"),
     ]
     assert [each["name"] for each in value["bins"]] == ["可回收物", "厨余垃圾", "有害垃圾"]  # 其他垃圾 has no class
+    assert [each["key"] for each in value["bins"]] == [each["bin_key"] for each in reversed(value["classes"])]
+    assert value["classes"][2]["preparation"]["english"] == "Empty it, rinse it and crush it flat."
+    national, *others = value["regions"]
+    assert (national["key"], national["chinese"]) == ("national", "全国")
+    assert others
+    for region in value["regions"]:
+        assert [each["key"] for each in region["bins"]] == ["recyclable", "kitchen", "hazardous", "other"]
+        assert all(list(each) == ["key", "chinese", "english", "fill"] for each in region["bins"])
     assert value["input"]["shape"] == [3, 32, 32]
     assert value["figures"] is None  # nothing was measured
 

@@ -1,6 +1,7 @@
 """Our own routes: `/v1/predict` and `/v1/model`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from garbage_cli import __version__, wire
-from garbage_cli.labels import BINS, Label
+from garbage_cli.labels import BINS, REGIONS, Label, Region
 from garbage_cli.prediction import Photo, Prediction
 from garbage_cli.server.desk import Asked, Desk
 from garbage_cli.server.front import JSON, ticket_of
@@ -85,10 +86,17 @@ def model_facts(model: Model) -> dict[str, Any]:
         "garbage": __version__,
         "classes": [_class(each) for each in bundle.labels.items],
         "bins": [
-            {"name": each.chinese, "english": each.english, "colour": each.colour}
+            {
+                "key": each.key,
+                "name": each.chinese,
+                "english": each.english,
+                "colour": each.colour,
+                "fill": each.fill,
+            }
             for each in BINS
             if any(label.bin is each for label in bundle.labels.items)
         ],
+        "regions": [_region(each) for each in REGIONS],
         "input": {
             "shape": list(bundle.input_shape),
             "resize_short": spec.resize_short,
@@ -105,7 +113,19 @@ def model_facts(model: Model) -> dict[str, Any]:
 
 
 def _class(label: Label) -> dict[str, Any]:
-    return {"class_id": label.class_id, "name": label.name, "bin": label.bin_name, "english": label.english}
+    return {
+        "class_id": label.class_id,
+        "name": label.name,
+        "bin": label.bin_name,
+        "bin_key": label.bin.key if label.bin else None,
+        "english": label.english,
+        "preparation": asdict(label.preparation) if label.preparation else None,
+    }
+
+
+def _region(region: Region) -> dict[str, Any]:
+    bins = [{"key": key} | asdict(words) for key, words in region.bins.items()]
+    return {"key": region.key, "chinese": region.chinese, "english": region.english, "bins": bins}
 
 
 def _figures(metrics: object) -> dict[str, Any] | None:
