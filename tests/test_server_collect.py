@@ -14,8 +14,10 @@ from typing import Any
 
 import httpx
 import pytest
+import schemathesis
 from conftest import COLOUR_LABELS, COLOURS, Result, make_colour_bundle, save_photo
 from prometheus_client.parser import text_string_to_metric_families
+from schemathesis.errors import FailureGroup
 from test_collection import noise
 from test_server import Server, serving
 
@@ -226,6 +228,24 @@ def test_keys_count_for_corrections_as_everywhere(
         assert say(locked.url, {"id": id_, "class_id": 0}).status_code == 401
         assert where(tmp_path / "kept", id_) == [f"unconfirmed/{PLACES['red']}"]
         assert say(locked.url, {"id": id_, "class_id": 0}, **shown).status_code == 200
+
+
+def test_replies_are_as_the_document_says(collecting: Server, photos: dict[str, bytes]) -> None:
+    document = schemathesis.openapi.from_dict(httpx.get(f"{collecting.url}/openapi.json").json())
+    predict, correct = (document[f"/v1/{name}"]["POST"] for name in ("predict", "corrections"))
+    for body in ({"content": photos["red"]}, {"content": b"no photo"}):
+        predict.validate_response(httpx.post(f"{collecting.url}/v1/predict?collect=1", **body))
+    document["/v1/model"]["GET"].validate_response(httpx.get(f"{collecting.url}/v1/model"))
+    id_ = keep(collecting.url, photos["red"])
+    for value, status in (({"id": id_, "class_id": 0}, 200), ({"id": id_, "class_id": None}, 200), ({}, 400),
+                          ({"id": "x", "class_id": 0}, 404), ({"id": "x" * 20_000}, 413)):  # fmt: skip
+        reply = say(collecting.url, value)
+        assert reply.status_code == status
+        correct.validate_response(reply)
+    wrong = httpx.Response(200, json={"id": 5}, request=reply.request)
+    wrong.elapsed = reply.elapsed
+    with pytest.raises(FailureGroup):
+        correct.validate_response(wrong)
 
 
 # ---- a disk that is full, gone or does not answer
