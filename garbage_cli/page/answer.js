@@ -2,6 +2,7 @@
 import { inLanguage, languageNow, otherLanguage, pick, t, tagOf } from "./words.js";
 
 const NEUTRAL = "#3d4248";
+export const UNSURE = "#51407a"; // no bin has it
 export const $ = (id) => document.getElementById(id);
 
 /** An element with text, in one of the two languages if that is said. */
@@ -79,7 +80,7 @@ export function show(answer, words) {
   const named = best.bin.chinese ? best.bin : best; // without a bin, the kind takes its place
   $("answer").dataset.bin = unsure ? "unsure" : best.bin.key;
   $("sign").firstElementChild.setAttribute("href", `#${unsure ? "sign-unsure" : signName(best.bin.key)}`);
-  paint(unsure ? NEUTRAL : best.bin.fill);
+  paint(unsure ? UNSURE : best.bin.fill);
   put("answer-bin", unsure ? t("unsure") : pick(named));
   const other = unsure ? inLanguage("unsure", otherLanguage()) : pick(named, otherLanguage());
   put("answer-other-language", other === $("answer-bin").textContent ? "" : other, otherLanguage());

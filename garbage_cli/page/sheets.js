@@ -1,5 +1,5 @@
 // The dialogs: which kind it really is, the history, the counts of the day.
-import { $, el, sign } from "./answer.js";
+import { $, UNSURE, el, sign } from "./answer.js";
 import * as past from "./history.js";
 import { languageNow, otherLanguage, pick, t, tagOf } from "./words.js";
 
@@ -54,7 +54,7 @@ export function drawHistory(words) {
   const others = Object.entries(counts).filter(([key]) => !named.has(key)).reduce((sum, [, n]) => sum + n, 0);
   $("counts").replaceChildren(
     ...bins.map((bin) => counted(pick(bin), counts[bin.key] ?? 0, bin)),
-    ...(others ? [counted(t("unsure"), others, { key: "unsure", fill: "#3d4248" })] : []),
+    ...(others ? [counted(t("unsure"), others, { key: "unsure", fill: UNSURE })] : []),
   );
   const all = past.entries();
   $("answers").replaceChildren(...(all.length ? all.map((each) => row(each, words)) : [el("li", t("nothingYet"))]));
