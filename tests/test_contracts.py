@@ -188,6 +188,17 @@ def test_a_client_of_the_source_document_reads_its_class(url: str) -> None:
     assert r.json()["results"][0][1][0] > 0.9
 
 
+def test_by_either_method_the_root_is_html_and_by_post_a_line_as_paddlehub_has(url: str) -> None:
+    page, line = httpx.get(url), post(url, b"", "text/plain")
+    for reply in (page, line):
+        assert (reply.status_code, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert page.text.startswith("<!doctype html>")  # PaddleHub has its line by GET too
+    assert line.text == (
+        "请用脚本向 /predict/garbage_classification 发送请求，或用浏览器打开本页。<br/>"
+        "Send requests to /predict/garbage_classification, or open this address in a browser."
+    )
+
+
 # ---- PaddleHub: bodies that are out of the ordinary, and still understood
 
 

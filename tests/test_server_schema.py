@@ -85,7 +85,7 @@ def test_a_key_is_needed_where_the_document_says_so(colour_bundle: Path, tmp_pat
     with serving(colour_bundle, "--api-key-file", keys) as locked, httpx.Client(base_url=locked.url) as client:
         for path, methods in whole["paths"].items():
             for method, operation in methods.items():
-                url = path.format(module="clas_system", model="Colours", version="1")
+                url = path.format(module="clas_system", model="Colours", version="1", name="style.css")
                 bare = client.request(method, url)
                 assert (bare.status_code == 401) == ("security" in operation), path
                 for shown in ({"authorization": f"Bearer {KEY}"}, {"x-api-key": KEY}):

@@ -12,6 +12,7 @@ Chinese, which Flask 3 escapes (older ones did not, as we do not). What else dif
 | NaN or Infinity, which JSON has not | read | status 101 |
 | some photos of several fail | their lists are empty, `msg` too | their lists are empty, `msg` says why |
 | no such route or method | a page | `{"error": …}` |
+| GET / | a line that says there is no page | the page at the bin; POST / has a line |
 | OPTIONS | HTTP 200 | HTTP 405, but for CORS |
 | /gradio/MODULE | HTTP 500; 111 for an unknown module | HTTP 404 |
 | a client that sends half a request | one process: all others wait for it | nobody waits |

@@ -15,7 +15,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from garbage_cli import __version__, wire
-from garbage_cli.server import hub, v1, v2
+from garbage_cli.server import hub, pages, v1, v2
 from garbage_cli.server.accesslog import AccessLog
 from garbage_cli.server.corrections import correct
 from garbage_cli.server.desk import Desk
@@ -26,6 +26,11 @@ from garbage_cli.server.openapi import document
 
 Handler = Callable[[Desk, Request], Awaitable[Response]]
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
+
+
+async def _root(desk: Desk, request: Request) -> Response:
+    """The page for browsers; by POST, what PaddleHub has there."""
+    return await (hub.greeting if request.method == "POST" else pages.index)(desk, request)
 
 
 async def _healthz(desk: Desk, request: Request) -> Response:
@@ -80,7 +85,8 @@ def _document(desk: Desk) -> dict[str, Any]:
 
 
 _ROUTES: tuple[tuple[str, str, Handler], ...] = (
-    ("GET POST", "/", hub.greeting),
+    ("GET POST", "/", _root),
+    ("GET", "/page/{name}", pages.file),
     ("POST", "/predict/{module}", hub.predict),
     ("POST", "/v1/predict", v1.predict),
     ("POST", "/v1/corrections", correct),

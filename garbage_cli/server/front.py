@@ -18,11 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from garbage_cli import wire
 from garbage_cli.server.accesslog import AccessLog, request_id
 from garbage_cli.server.desk import Desk, Refused, Ticket
+from garbage_cli.server.pages import SHELL
 from garbage_cli.wire import HUB_FAILED, RequestError
 
 JSON = "application/json"
-OPEN = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
+HEALTH = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 """Routes that ask for no key: what watches over servers has none."""
+TIMED = ("/v1/predict",)
+"""Routes whose replies say how long each stage took."""
 GONE = 499
 """In the log: the client hung up, and no reply was sent."""
 
@@ -43,6 +46,17 @@ def ticket_of(request: Request) -> Ticket:
     ticket = request.scope["garbage.ticket"]
     assert isinstance(ticket, Ticket)
     return ticket
+
+
+def _is_open(scope: Scope) -> bool:
+    """Whether a request needs no key. The page's files hold nothing but the page, which then asks its user for one."""
+    return scope["path"] in HEALTH or (scope["method"] in ("GET", "HEAD") and scope["path"] in SHELL)
+
+
+def _timing(ticket: Ticket) -> str:
+    """The milliseconds of a request's stages so far, as browsers show them; those of several photos are added up."""
+    spent = [*ticket.stages.items(), ("total", time.perf_counter() - ticket.begun)]
+    return ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in spent)
 
 
 def _stamp(now: float) -> str:
@@ -74,6 +88,8 @@ class Front:
                 sent = MutableHeaders(scope=message)
                 sent["x-request-id"] = ticket.id
                 sent.setdefault("x-content-type-options", "nosniff")
+                if ticket.route in TIMED:
+                    sent["server-timing"] = _timing(ticket)
                 if self._desk.draining:
                     sent["connection"] = "close"
             await send(message)
@@ -91,7 +107,7 @@ class Front:
 
     def _admit(self, scope: Scope, headers: Headers, ticket: Ticket) -> None:
         keys = self._desk.options.keys
-        if keys is None or scope["path"] in OPEN:
+        if keys is None or _is_open(scope):
             return
         who = keys.who(headers.get("authorization"), headers.get("x-api-key"))
         if who is None:

@@ -20,11 +20,14 @@ from garbage_cli.server.photos import content_type, numbered
 from garbage_cli.wire import HUB_CONTENT_TYPE, HUB_FAILED, HUB_NO_MODULE, HUB_OK, RequestError
 from garbage_cli.wire.hub import HubRequest, hub_message, hub_results, parse_hub
 
-GREETING = "暂无可视化界面，请用脚本发送请求。<br/>No page here; send requests to /predict/garbage_classification."
+GREETING = (
+    "请用脚本向 /predict/garbage_classification 发送请求，或用浏览器打开本页。<br/>"
+    "Send requests to /predict/garbage_classification, or open this address in a browser."
+)
 
 
 async def greeting(desk: Desk, request: Request) -> Response:
-    """What PaddleHub has at its root: a line in HTML."""
+    """What PaddleHub has at its root: a line in HTML. By GET there is the page here."""
     return Response(GREETING, media_type="text/html; charset=utf-8")
 
 

@@ -81,7 +81,7 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, but not headers without end."""
-        if self._ended:
+        if self._ended or self.transport.is_closing():  # with TLS, something may come after the close
             return
         self._beside += len(data)
         if self._beside > HEADER_BYTES + len(data):  # a body may have begun in this piece
@@ -251,6 +251,7 @@ class Protocol(HttpToolsProtocol):
     def _end_reading(self, seconds: float) -> None:
         """Throw away what still comes: a connection closed with bytes unread is reset, and the answer lost with it."""
         self._ended = True
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS can't say that it only listens
+            self.transport.write_eof()
         self.flow.resume_reading()
         self._arm(seconds)
