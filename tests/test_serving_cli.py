@@ -40,6 +40,8 @@ def write_config(folder: Path, **keys: object) -> Path:
         (("--workers", 0), "--workers"),
         (("--backend", "hub", "--cors", "https://a.example"), "PaddleHub has no --cors; leave it out"),
         (("--backend", "hub", "--api-key-file", "keys.txt", "--host", "::"), "PaddleHub has no --api-key-file, --host"),
+        (("--backend", "hub", "--certificate", "cert.pem"), "PaddleHub has no --certificate; leave it out"),
+        (("--private-key", "key.pem"), "--private-key: it is for https, which takes --certificate FILE too"),
         (("--backend", "hub", "--set", "cpu_num_threads=2"), "PaddleHub's module takes use_gpu only"),
     ],
 )

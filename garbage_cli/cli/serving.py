@@ -40,6 +40,18 @@ def serve(
         list[str] | None,
         typer.Option(metavar="ORIGIN", help="Let pages of this origin read replies; repeatable.", show_default=False),
     ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Serve https with this certificate, or chain of them, in PEM.", show_default=False
+        ),
+    ] = None,
+    private_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The certificate's private key, unless it is in the same file.", show_default=False
+        ),
+    ] = None,
     access_log: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Write a line of JSON per request; - is stdout.", show_default=False),
@@ -71,11 +83,13 @@ def serve(
 ) -> None:
     """Answer photos over HTTP: PaddleHub Serving's protocol on /predict/…, our own on /v1, KServe's on /v2.
 
-    SIGTERM finishes what was accepted; SIGHUP loads the model and the keys anew. /docs is the manual.
+    / is a page for phones and tablets: it takes a photo and shows the bin. /docs is the manual.
+    SIGTERM finishes what was accepted; SIGHUP loads the model, the keys and the certificate anew.
 
     \b
     garbage serve --port 8866 --workers 4
     garbage serve --host 0.0.0.0 --api-key-file keys.txt --access-log access.jsonl
+    garbage serve --host 0.0.0.0 --certificate cert.pem --private-key key.pem
     garbage serve --collect collected
     garbage serve --config config.json
     """
@@ -92,7 +106,8 @@ def serve(
         model=model, host=host, port=port, workers=workers, top_k=top_k, threshold=threshold,
         engine=engine, precision=precision, options=options(set_), cors=tuple(cors or ()), access_log=access_log,
         max_body=parse_size(max_body), max_pixels=max_pixels, queue=queue, per_client=per_client, timeout=timeout,
-        batch=batch, collect=collect, collect_limit=parse_size(collect_limit),
+        batch=batch, certificate=certificate, private_key=private_key, collect=collect,
+        collect_limit=parse_size(collect_limit),
     )  # fmt: skip
     typed = _typed(context)
     start = HubStart() if config is None else _read(config, typed, say)
@@ -104,6 +119,8 @@ def serve(
         )  # fmt: skip
     if collect is None and "--collect-limit" in typed:
         raise typer.BadParameter("--collect-limit: nothing is kept without --collect DIR")
+    if private_key is not None and certificate is None:
+        raise typer.BadParameter("--private-key: it is for https, which takes --certificate FILE too")
     if backend == "hub":
         _serve_with_hub(asked, typed, enable_mkldnn=start.enable_mkldnn, json=json)
         return
@@ -114,7 +131,7 @@ def serve(
     asked = _guarded(asked, api_key_file, say)
     room.serve(
         asked,
-        on_ready=lambda url: view.show_ready(url, asked.workers, host=asked.host, json=json),
+        on_ready=lambda url: view.show_ready(url, asked.workers, host=asked.host, page=True, json=json),
         tell=say,
         explain=say if verbose else None,
     )

@@ -45,6 +45,7 @@ def serve(
     if sys.platform == "win32":
         raise ServerError("garbage serve runs on Linux and macOS; on Windows, run it in WSL")
     bundle = _check(options)
+    _check_certificate(options, tell)
     if options.access_log is not None:
         check_target(options.access_log)
     if options.collect is not None:
@@ -53,7 +54,9 @@ def serve(
         options = _decided(options, bundle, tell, explain)
         renew = partial(_renewed, tell=tell, explain=explain)
         address = listener.getsockname()[:2]
-        Supervisor(options, listener, folder, renew=renew, tell=tell).run(lambda: on_ready(_url(*address)))
+        Supervisor(options, listener, folder, renew=renew, tell=tell).run(
+            lambda: on_ready(_url(*address, tls=options.certificate is not None))
+        )
 
 
 def _decided(options: ServeOptions, bundle: "ModelBundle", tell: Tell, explain: Tell | None) -> ServeOptions:
@@ -67,7 +70,8 @@ def _decided(options: ServeOptions, bundle: "ModelBundle", tell: Tell, explain: 
 
 
 def _renewed(options: ServeOptions, *, tell: Tell, explain: Tell | None) -> ServeOptions:
-    """Look at the model's folder and the keys again; raise a GarbageError if what is there now can't be used."""
+    """Look at the model's folder, the keys and the certificate again; raise a GarbageError if what is there now can't be used."""
+    _check_certificate(options, tell)
     if options.key_file is not None:
         from garbage_cli.server.keys import Keys
 
@@ -100,6 +104,13 @@ def _check(options: ServeOptions) -> "ModelBundle":
     return bundle
 
 
+def _check_certificate(options: ServeOptions, tell: Tell) -> None:
+    if options.certificate is not None:
+        from garbage_cli.server.tls import check
+
+        check(options, tell)
+
+
 def _bind(options: ServeOptions) -> socket.socket:
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     # the protocol is named because asyncio sets TCP_NODELAY only then; without it each reply waits 40 ms for an ACK
@@ -117,6 +128,6 @@ def _bind(options: ServeOptions) -> socket.socket:
     return listener
 
 
-def _url(host: str, port: int) -> str:
+def _url(host: str, port: int, *, tls: bool) -> str:
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}"
+    return f"http{'s' if tls else ''}://{shown}:{port}"

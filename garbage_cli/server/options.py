@@ -36,6 +36,10 @@ class ServeOptions:
     """Where they came from, for a reload."""
     cors: tuple[str, ...] = ()
     """Origins whose pages may read replies; none by default."""
+    certificate: Path | None = None
+    """A PEM file, the server's own certificate first; None means HTTP without TLS."""
+    private_key: Path | None = None
+    """The certificate's; None if it is in the same file."""
     access_log: str | None = None
     """A file, or "-" for stdout."""
     collect: Path | None = None

@@ -31,6 +31,7 @@ from garbage_cli.server.metrics import Metrics
 from garbage_cli.server.model import Model
 from garbage_cli.server.options import ServeOptions
 from garbage_cli.server.protocol import Protocol
+from garbage_cli.server.tls import Tls, read
 from garbage_cli.vendor import available_cores
 
 LAST_CALL = 1.0
@@ -38,6 +39,8 @@ LAST_CALL = 1.0
 that clients leave by themselves and none meets a closed door in the middle of a request."""
 KEEP_ALIVE = 65
 """Seconds that a connection may be idle: a little more than the minute after which load balancers close theirs."""
+HANDSHAKE_SECONDS = 10.0
+"""How long TLS may take to begin; asyncio alone would wait for a minute."""
 BACKLOG = 2048
 """Connections that wait to be taken."""
 STUCK = 70
@@ -75,6 +78,7 @@ def work(
     threads = max(1, available_cores() // options.workers)
     load = functools.partial(Model, threads=threads, tell=tell)
     try:
+        tls = Tls(options) if options.certificate else None
         model = load(options)
         bins = {each.bin_name for each in model.bundle.labels.items if each.bin_name}
         bins |= {each.chinese for each in BINS}  # those of a model that is loaded later
@@ -86,12 +90,12 @@ def work(
         sys.exit(1)
     metrics.model(**_facts(model))
     desk = Desk(model, options, metrics)
-    server = _Server(desk)
+    server = _Server(desk, tls)
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
-        threading.Thread(target=_listen_to, args=(link, loop, desk, load), daemon=True).start()
+        threading.Thread(target=_listen_to, args=(link, loop, desk, load, tls), daemon=True).start()
         house = asyncio.create_task(_keep_house(desk, beat))
         yield
         house.cancel()
@@ -140,10 +144,26 @@ def _facts(model: Model) -> dict[str, str]:
 class _Server(uvicorn.Server):
     """Drains before it stops listening."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, tls: Tls | None) -> None:
         super().__init__(uvicorn.Config(""))
         self._desk = desk
+        self._tls = tls
         self._since: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; uvicorn does, but for TLS, whose handshakes it leaves more time than a browser needs."""
+        await super().startup([] if self._tls else sockets)
+        if self._tls is None:
+            return
+        loop = asyncio.get_running_loop()
+        make = functools.partial(
+            Protocol, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        for each in sockets or []:
+            server = await loop.create_server(
+                make, sock=each, backlog=BACKLOG, ssl=self._tls.context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
+            self.servers.append(server)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; a second wish skips the waiting."""
@@ -176,7 +196,9 @@ async def _keep_house(desk: Desk, beat: Any) -> None:
         await asyncio.sleep(1)
 
 
-def _listen_to(link: Connection, loop: asyncio.AbstractEventLoop, desk: Desk, load: Callable[..., Model]) -> None:
+def _listen_to(
+    link: Connection, loop: asyncio.AbstractEventLoop, desk: Desk, load: Callable[..., Model], tls: Tls | None
+) -> None:
     """Load what the supervisor sends; stop when there is none any more: a killed server must not go on serving."""
     while True:
         try:
@@ -185,6 +207,7 @@ def _listen_to(link: Connection, loop: asyncio.AbstractEventLoop, desk: Desk, lo
             os.kill(os.getpid(), signal.SIGTERM)
             return
         try:
+            context = read(options) if tls else None
             model = load(options)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new model, the old one answers
             reply = Loaded(str(error) or type(error).__name__)
@@ -192,6 +215,8 @@ def _listen_to(link: Connection, loop: asyncio.AbstractEventLoop, desk: Desk, lo
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(desk.swap, model, options)
             desk.metrics.model(**_facts(model))
+            if tls and context:
+                tls.use(context)
             reply = Loaded()
         with suppress(OSError):
             link.send(reply)
