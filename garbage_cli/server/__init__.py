@@ -70,7 +70,7 @@ def _decided(options: ServeOptions, bundle: "ModelBundle", tell: Tell, explain: 
 
 
 def _renewed(options: ServeOptions, *, tell: Tell, explain: Tell | None) -> ServeOptions:
-    """Look at the model's folder, the keys and the certificate again; raise a GarbageError if what is there now can't be used."""
+    """Look at the model's folder, the keys and the certificate again; raise a GarbageError if they can't be used."""
     _check_certificate(options, tell)
     if options.key_file is not None:
         from garbage_cli.server.keys import Keys

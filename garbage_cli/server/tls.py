@@ -6,14 +6,18 @@ Knows TLS and PEM. Does not know HTTP, nor who connects.
 import ssl
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from garbage_cli.errors import ServerError
 from garbage_cli.server.options import ServeOptions
 
 _MAX_BYTES = 1024 * 1024
-_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+_CERTIFICATE = b"CERTIFICATE-----"
 _KEY = b"PRIVATE KEY-----"
+_UNFIT = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+_DAMAGED = (None, "PEM_LIB")
+"""What OpenSSL calls a key that it can't make sense of."""
 
 Tell = Callable[[str], object]
 
@@ -102,17 +106,20 @@ def _look(path: Path, option: str, begins: bytes, what: str, convert: str) -> No
 
 
 def _explained(error: ssl.SSLError, certificate: Path, key: Path) -> str:
-    reason = (error.reason or str(error)).lower().replace("_", " ")
-    if error.reason == "KEY_VALUES_MISMATCH":
+    if error.reason in _UNFIT:
         remedy = "name the two that were made together; of a chain, the server's own certificate comes first"
         return f"the private key in {key} does not fit the certificate in {certificate}; {remedy}"
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
     except ssl.SSLError:
-        return f"the certificate in {certificate} is damaged ({reason}); copy it again, or have it made anew"
-    if reason == "pem lib":
+        return f"the certificate in {certificate} is damaged; copy it again, or have it made anew"
+    if error.reason in _DAMAGED:
         return f"the private key in {key} is damaged; copy it again, or make a new one with its certificate"
-    return f"{certificate} and {key} can't be used ({reason}); have them made anew, with RSA of 2048 bits or P-256"
+    return f"{certificate} can't be used ({_words(error)}); have it made anew, with a key of RSA 2048 or P-256"
+
+
+def _words(error: ssl.SSLError) -> str:
+    return (error.reason or str(error)).lower().replace("_", " ")
 
 
 def _distrust(context: ssl.SSLContext, certificate: Path) -> str:
@@ -120,16 +127,15 @@ def _distrust(context: ssl.SSLContext, certificate: Path) -> str:
     asking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     asking.check_hostname = False
     asking.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    asking.load_verify_locations(certificate)
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = (asking.wrap_bio(back, there), context.wrap_bio(there, back, server_side=True))
-    for end in ends * 3:
-        try:
-            end.do_handshake()
-        except ssl.SSLWantReadError:
-            continue
-        except ssl.SSLCertVerificationError as error:
-            return error.verify_message
-        except ssl.SSLError as error:
-            return (error.reason or str(error)).lower().replace("_", " ")
+    try:
+        asking.load_verify_locations(certificate)
+        ends = (asking.wrap_bio(back, there), context.wrap_bio(there, back, server_side=True))
+        for end in ends * 3:
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+    except ssl.SSLError as error:
+        return _words(error)
     return ""
