@@ -89,6 +89,37 @@ def test_an_open_network_is_told_unless_there_are_keys(
     assert [options.keys is None for options in asked] == [True, False, True]
 
 
+@pytest.mark.parametrize(
+    ("host", "url", "without_camera"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8866", False),
+        ("::1", "http://[::1]:8866", False),
+        ("0.0.0.0", "http://127.0.0.1:8866", True),
+        ("192.0.2.7", "http://192.0.2.7:8866", True),
+        ("0.0.0.0", "https://127.0.0.1:8866", False),
+    ],
+)
+def test_once_ready_the_page_is_named_and_what_phones_need_for_their_camera(
+    garbage: Garbage, colour_bundle: Path, monkeypatch: pytest.MonkeyPatch, host: str, url: str, without_camera: bool
+) -> None:
+    monkeypatch.setattr(server, "serve", lambda options, *, on_ready, **_: on_ready(url))
+    lines = garbage("serve", "--model", colour_bundle, "--host", host).err.splitlines()
+    assert [line for line in lines if line.startswith(f"ready at {url}")]
+    assert f"the page at the bin, for a browser: {url}/" in lines
+    hint = "phones give their camera to pages over https only; --certificate FILE makes it that"
+    assert (hint in lines) is without_camera
+    done = garbage("serve", "--model", colour_bundle, "--host", host, "--json")
+    assert json.loads(done.out) == {"url": url, "workers": 1}
+    assert "the page" not in done.err
+
+
+def test_the_real_paddlehub_has_no_page(garbage: Garbage, colour_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubmodule, "serve_with_hub", lambda bundle, *, on_ready, **_: on_ready("http://127.0.0.1:8866"))
+    done = garbage("serve", "--model", colour_bundle, "--backend", "hub")
+    assert done.err.startswith("ready at http://127.0.0.1:8866 with 1 worker")
+    assert "page" not in done.err
+
+
 def test_a_config_json_counts_and_the_options_beside_it_are_said_to_be_ignored(
     garbage: Garbage, colour_bundle: Path, asked: list[Any], tmp_path: Path
 ) -> None:
