@@ -393,14 +393,19 @@ def test_sigterm_finishes_what_was_accepted_over_tls(
     colour_bundle: Path, made: Path, trust: ssl.SSLContext, red: bytes
 ) -> None:
     with serving(colour_bundle, "--certificate", made / "both.pem") as own:
-        with connected(own, trust) as busy, connected(own, trust):
+        idle, fresh = connected(own, trust), connected(own, trust)
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
+        with connected(own, trust) as busy:
             data = post(red)
             busy.sendall(data[:-9])
             threading.Timer(0.3, own.process.terminate).start()
             time.sleep(0.6)
             busy.sendall(data[-9:])
             assert to_the_end(busy).startswith(b"HTTP/1.1 200 ")
-        assert own.process.wait(60) == 0
+        assert own.process.wait(20) == 0  # who is idle and says no goodbye is not waited for
+        for each in (idle, fresh):
+            each.close()
 
 
 def test_a_renewed_certificate_counts_from_the_next_connection_on(

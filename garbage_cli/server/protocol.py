@@ -22,6 +22,8 @@ DISCARD_SECONDS = 10.0
 """How long the rest of a body that was refused is read and thrown away, so that its sender gets to read why."""
 SEND_SECONDS = 30.0
 """How long a client may take none of its answer."""
+GOODBYE_SECONDS = 1.0
+"""How long a server that stops waits for an idle client to say goodbye too, as TLS has it."""
 WAITING_REQUESTS = 16
 """How many whole requests may wait on a connection behind the one at work; what comes after them is not taken."""
 _CHUNK = 16
@@ -174,6 +176,12 @@ class Protocol(HttpToolsProtocol):
             self._end_reading(DISCARD_SECONDS / 5)
         else:
             self.transport.close()
+
+    def shutdown(self) -> None:
+        """The server stops: close if idle, else after the answer."""
+        super().shutdown()
+        if not self.transport.can_write_eof() and (self.cycle is None or self.cycle.response_complete):
+            self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
 
     def pause_writing(self) -> None:
         """The client does not take its answers: not for ever."""
