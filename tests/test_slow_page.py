@@ -18,7 +18,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import INSECURE, NO_VOICES, Trouble, chromium, film, launch, prepare, spoken, visiting
 from conftest import COLOURS, Result, make_colour_bundle, run_program
-from PIL import Image
+from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 from test_server import serving
 
@@ -585,6 +585,31 @@ def test_the_camera_that_was_chosen_last_is_taken_again(visit: Visits, server: C
     becomes_true(page, lambda: page.evaluate(label) == first)
 
 
+def test_the_model_sees_all_that_is_in_the_frame(visit: Visits, server: Collecting, tmp_path: Path) -> None:
+    width, height = 390, 844
+    page = visit(server.url, viewport={"width": width, "height": height})
+    expect(page.locator("body.live")).to_be_attached()
+    frame = page.locator("#frame").bounding_box()
+    assert frame
+    scene = Image.new("RGB", (width, height), COLOURS["blue"])
+    left, top = round(frame["x"]), round(frame["y"])
+    scene.paste(COLOURS["green"], (left, top, left + round(frame["width"]), top + round(frame["height"])))
+    seen = film(tmp_path / "frame.mjpeg", [(scene, 0.5)], size=(width, height))
+    page = visit(server.url, sees=str(seen), viewport={"width": width, "height": height})
+    expect(page.locator("body.live")).to_be_attached()
+    before = server.files()
+    page.click("#shoot")
+    has_state(page, "answered")
+    (kept,) = server.files() - before
+    with Image.open(server.folder / kept) as photo:
+        short = min(photo.size)
+        square = np.asarray(ImageOps.fit(photo.convert("RGB"), (short, short)))  # the network gets the middle
+    in_frame = square[..., 1] > square[..., 2]
+    rows, columns = np.flatnonzero(in_frame.any(axis=1)), np.flatnonzero(in_frame.any(axis=0))
+    shape = (np.ptp(columns) + 1) / (np.ptp(rows) + 1)
+    assert shape == pytest.approx(frame["width"] / frame["height"], abs=0.05)
+
+
 def test_one_camera_has_no_button_for_another(visit: Visits, server: Collecting) -> None:
     page = visit(server.url)
     has_state(page, "looking")
@@ -638,6 +663,19 @@ def test_a_key_is_asked_for_once_and_remembered(visit: Visits, bundle: Path, tmp
         page.reload()
         shoot(page)
         expect(page.locator("#settings")).to_be_hidden()
+
+
+def test_what_is_being_typed_stays_when_something_else_arrives(visit: Visits, server: Collecting) -> None:
+    page = visit(server.url)
+    expect(page.locator("body.live")).to_be_attached()
+    page.click("#open-settings")
+    page.click("#key")
+    page.keyboard.type("half a ")
+    page.evaluate("speechSynthesis.dispatchEvent(new Event('voiceschanged'))")
+    page.evaluate("dispatchEvent(new Event('online'))")
+    page.wait_for_timeout(300)
+    page.keyboard.type("key")
+    expect(page.locator("#key")).to_have_value("half a key")
 
 
 # ---- hands-free, kiosk
