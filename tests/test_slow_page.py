@@ -796,6 +796,34 @@ def test_a_kiosk_shows_nothing_to_fiddle_with_and_looks_again_after_ten_seconds(
     has_state(page, "looking")
 
 
+def test_a_kiosk_closes_what_a_person_has_left_open(visit: Visits, server: Collecting) -> None:
+    page = visit(server.url, sees="nothing")
+    page.clock.install()
+    page.goto(f"{server.url}/?kiosk=1")
+    has_state(page, "looking")
+    pick(page, png(COLOURS["red"]))
+    is_answered(page, "hazardous")
+    page.click("#wrong")
+    expect(page.locator("#kinds")).to_be_visible()
+    page.clock.run_for(10_500)
+    has_state(page, "looking")
+    expect(page.locator("#kinds")).to_be_hidden()
+
+
+def test_a_kiosk_darkens_until_somebody_comes(visit: Visits, server: Collecting) -> None:
+    page = visit(server.url)
+    page.clock.install()
+    page.goto(f"{server.url}/?kiosk=1")
+    has_state(page, "looking")
+    expect(page.locator("body.live")).to_be_attached()
+    expect(page.locator("body")).not_to_have_class(re.compile("asleep"))
+    page.clock.run_for(35_000)
+    expect(page.locator("body")).to_have_class(re.compile("asleep"))
+    page.mouse.click(640, 200)
+    expect(page.locator("body")).not_to_have_class(re.compile("asleep"))
+    shoot(page)
+
+
 def test_a_kiosk_outlives_its_server(visit: Visits, bundle: Path) -> None:
     with serving(bundle) as first:
         page = visit(first.url, "?kiosk=1", sees="nothing")
