@@ -117,7 +117,6 @@ def test_the_page_stands_at_the_root_with_its_policy(server: Server) -> None:
         )
         assert reply.headers["permissions-policy"] == "camera=(self), microphone=(), geolocation=()"
         assert reply.headers["referrer-policy"] == "no-referrer"
-        assert reply.headers["cross-origin-opener-policy"] == "same-origin"
         assert reply.headers["x-content-type-options"] == "nosniff"
     posted = httpx.post(server.url, content=b"anything")
     assert posted.text.startswith("请用脚本")

@@ -104,12 +104,13 @@ function runnersUp(predictions, words) {
 
 function showLikeliest(bins) {
   $("likeliest").hidden = bins.length === 0;
+  $("likeliest").setAttribute("aria-label", t("maybe"));
   $("likeliest").replaceChildren(
     ...bins.map(({ bin, kind, score }) => {
       const item = el("li");
       item.style.setProperty("--fill", bin.fill);
       const names = bin.chinese ? bin : kind;
-      item.append(sign(bin.key), el("b", pick(names)), el("small", `${pick(names, otherLanguage())}`, { language: otherLanguage() }), el("small", `${pick(kind)} · ${percent(score)}`));
+      item.append(sign(bin.key), el("b", pick(names)), el("small", pick(names, otherLanguage()), { language: otherLanguage() }), el("small", `${percent(score)} · ${pick(kind)}`));
       return item;
     }),
   );

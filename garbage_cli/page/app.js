@@ -58,7 +58,7 @@ async function shoot() {
   }
   performance.clearMarks();
   mark("shoot");
-  if (!camera.grab($("still"), short())) return;
+  if (!camera.grab($("still"), short(), $("frame"))) return;
   mark("captured");
   $("still").classList.toggle("mirrored", camera.selfie);
   await ask(async () => encode($("still")));
@@ -89,7 +89,7 @@ async function ask(encoded) {
     const photo = await encoded();
     mark("shrunk");
     const topK = Math.min(words.facts?.classes?.length ?? 5, 100);
-    const reply = await server.predict(photo, { topK, collect: collects() });
+    const reply = await server.predict(photo, { topK, collect: collects(), busy: () => notice(t("busy")) });
     mark("replied");
     if (reply.error || !reply.predictions?.length) throw new server.Refused(422, reply.error ?? "");
     notice("");
@@ -213,7 +213,7 @@ function draw() {
   $("language").value = languageNow();
   $("voice-note").textContent = voice.hasVoice(languageNow()) ? "" : t("noVoice");
   $("voice-note").hidden = voice.hasVoice(languageNow());
-  $("key").value = server.key();
+  if (document.activeElement !== $("key")) $("key").value = server.key(); // or what is being typed would be gone
   $("region").replaceChildren(...words.regions.map((each) => el("option", pick(each), { value: each.key })));
   $("region").value = words.region?.key ?? "";
   $("region").parentElement.hidden = words.regions.length < 2;

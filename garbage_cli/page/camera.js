@@ -82,18 +82,31 @@ export class Camera {
     const at = devices.findIndex((each) => each.deviceId === now.deviceId);
     const turned = now.facingMode && { facingMode: now.facingMode === "user" ? "environment" : "user" };
     const choice = turned || { deviceId: devices[(at + 1) % devices.length]?.deviceId };
+    const before = recall("camera", null);
+    remember("camera", choice);
     const why = await this.start(choice);
-    if (!why) remember("camera", choice);
+    if (why) remember("camera", before ?? { facingMode: "environment" });
     return why;
   }
 
-  /** Draw what the screen shows of the picture: what lies outside of it is not sent. */
-  grab(canvas, short) {
-    const { videoWidth: width, videoHeight: height, clientWidth, clientHeight } = this.#video;
+  /**
+   * Draw what the screen shows of the picture around the frame: what lies outside of it is not sent, and the frame is in the
+   * middle, where the model looks.
+   */
+  grab(canvas, short, frame) {
+    const { videoWidth: width, videoHeight: height } = this.#video;
     if (!width || !height) return false;
-    const scale = Math.max(clientWidth / width, clientHeight / height) || 1;
-    const seen = { width: Math.min(width, clientWidth / scale || width), height: Math.min(height, clientHeight / scale || height) };
-    draw(canvas, this.#video, { x: (width - seen.width) / 2, y: (height - seen.height) / 2, ...seen }, short);
+    const screen = this.#video.getBoundingClientRect();
+    const scale = Math.max(screen.width / width, screen.height / height) || 1;
+    const { left, top, width: wide, height: high } = frame.getBoundingClientRect();
+    const part = (start, size, at, whole) => {
+      const middle = Math.min(Math.max(at - start, size / 8), size * 7 / 8);
+      const half = Math.min(middle, size - middle); // to the nearer edge
+      return { from: whole / 2 + (middle - half - size / 2) / scale, size: (2 * half) / scale };
+    };
+    const x = part(screen.left, screen.width, left + wide / 2, width);
+    const y = part(screen.top, screen.height, top + high / 2, height);
+    draw(canvas, this.#video, { x: x.from, y: y.from, width: x.size, height: y.size }, short);
     return true;
   }
 }

@@ -45,8 +45,8 @@ async function ask(path, init = {}, seconds = SECONDS) {
 /** The model's facts: kinds, bins, regions. */
 export const facts = () => ask("v1/model", {}, 15);
 
-/** One photo's answer, and under which id the server keeps the photo, if it does. */
-export async function predict(photo, { topK, collect }) {
+/** One photo's answer, and under which id the server keeps the photo, if it does; a busy server is asked once more. */
+export async function predict(photo, { topK, collect, busy }) {
   const query = `top_k=${topK}${collect ? "&collect=1" : ""}`;
   const send = () => ask(`v1/predict?${query}`, { method: "POST", body: photo, headers: { "content-type": photo.type || "application/octet-stream" } });
   let value;
@@ -54,6 +54,7 @@ export async function predict(photo, { topK, collect }) {
     value = await send();
   } catch (error) {
     if (!(error instanceof Refused && error.status === 503)) throw error;
+    busy();
     await new Promise((done) => setTimeout(done, Math.min(error.retryAfter, 5) * 1000));
     value = await send();
   }

@@ -26,7 +26,7 @@ const WORDS = {
   noneOfThese: ["都不是", "None of these"],
   notListed: ["不在列表中", "Not in the list"],
   unsure: ["不确定", "Not sure"],
-  maybe: ["最可能的两个桶：", "The two likeliest bins:"],
+  maybe: ["最可能的两个桶", "The two likeliest bins"],
   others: ["也可能是：", "Or: "],
   thanks: ["谢谢，已记下。", "Thank you, noted."],
   thanksNone: ["谢谢，已记下：都不是。", "Thank you, noted: none of the kinds."],

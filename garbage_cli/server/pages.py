@@ -16,7 +16,6 @@ _OF_INDEX = {
     "content-security-policy": CSP,
     "permissions-policy": PERMISSIONS,
     "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
 }
 _OF_WORKER = {"service-worker-allowed": "../"}
 """It may look after the page above it. Browsers resolve this against the worker's own URL, so that it holds behind a
