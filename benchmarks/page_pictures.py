@@ -50,8 +50,7 @@ SHOTS = (
     Shot("page-looking", "recyclable", PHONE, answered=False),
     Shot("page-phone", "recyclable", PHONE),
     Shot("page-unsure", "unsure", PHONE),
-    Shot("page-phone-english", "other", PHONE, language="en-GB"),
-    Shot("page-tablet", "recyclable", TABLET),
+    Shot("page-tablet", "other", TABLET, language="en-GB"),
     Shot("page-kiosk", "recyclable", KIOSK, path="?kiosk=1"),
     Shot("page-kinds", "recyclable", PHONE, dialog="#wrong"),
 )
