@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -99,6 +100,7 @@ def plain(colour: tuple[int, int, int]) -> Image.Image:
 SCENES: Mapping[str, list[tuple[Image.Image, float]]] = {
     "can": [(plain(COLOURS["blue"]), 0.5)],
     "passing": [(plain(GREY), 3), (plain(COLOURS["red"]), 4)],
+    "in a hurry": [(plain(GREY), 3), (plain(COLOURS["red"]), 2), (plain(COLOURS["green"]), 8)],
 }
 
 Browsers = Callable[[str], Browser]
@@ -541,7 +543,7 @@ def test_a_text_that_is_named_a_photo_gets_a_clear_notice(visit: Visits, server:
     ("status", "body", "said"),
     [
         (413, '{"error": "too large"}', "照片太大"),
-        (400, '{"error": "strange <b>words</b>"}', "strange <b>words</b>"),
+        (500, '{"error": "strange <b>words</b>"}', "strange <b>words</b>"),
         (502, "<html>Bad Gateway", "连不上服务器"),
         (200, '{"results": [{"error": "not an image", "predictions": []}]}', "不是能读的照片"),
     ],
@@ -768,6 +770,15 @@ def test_hands_free_answers_what_is_held_up_and_looks_again_when_it_is_gone(visi
     assert len(answers) == 2
 
 
+def test_hands_free_does_not_lose_what_comes_while_an_answer_is_read(visit: Visits, server: Collecting) -> None:
+    page = visit(server.url, sees="in a hurry")
+    has_state(page, "looking")
+    sets(page, handsfree=True)
+    page.reload()
+    is_answered(page, "hazardous")
+    is_answered(page, "kitchen")
+
+
 def test_hands_free_leaves_a_still_scene_alone(visit: Visits, server: Collecting) -> None:
     page = visit(server.url)
     has_state(page, "looking")
@@ -836,6 +847,47 @@ def test_a_kiosk_outlives_its_server(visit: Visits, bundle: Path) -> None:
         expect(page.locator("body")).to_have_attribute("data-server", "here")
         pick(page, png(COLOURS["red"]))
         is_answered(page, "hazardous")
+
+
+def test_a_model_of_fewer_kinds_behind_the_page_is_asked_for_what_it_knows(
+    visit: Visits, bundle: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(bundle, tmp_path / "inference")
+    make_colour_bundle(tmp_path / "next")
+    with serving(tmp_path / "inference") as running:
+        page = visit(running.url, sees="nothing")
+        answered_once(page, COLOURS["red"], "hazardous")
+        (tmp_path / "inference").rename(tmp_path / "former")
+        (tmp_path / "next").rename(tmp_path / "inference")
+        running.process.send_signal(signal.SIGHUP)
+        classes = lambda: len(httpx.get(f"{running.url}/v1/model").json()["classes"])  # noqa: E731
+        becomes_true(page, lambda: classes() == 3)
+        visit.provokes("400")  # the page asks for four kinds, and then by what the server has
+        answered_once(page, COLOURS["green"], "kitchen")
+        page.click("#wrong")
+        numbers = page.locator("#kinds [data-class]").evaluate_all("all => all.map(each => each.dataset.class)")
+        assert set(numbers) == {"0", "1", "2", "none"}
+
+
+def test_a_file_that_comes_while_kinds_are_chosen_is_not_taken(visit: Visits, server: Collecting) -> None:
+    page = visit(server.url, sees="nothing")
+    answered_once(page, COLOURS["red"], "hazardous")
+    page.click("#wrong")
+    pick(page, png(COLOURS["green"]))
+    page.wait_for_timeout(500)
+    is_answered(page, "hazardous")
+    expect(page.locator("#kinds")).to_be_visible()
+
+
+def test_a_photo_that_the_browser_can_not_read_is_never_kept(visit: Visits, server: Collecting) -> None:
+    page = visit(server.url, sees="nothing")
+    has_state(page, "looking")
+    before = server.files()
+    data = io.BytesIO()
+    Image.new("RGB", (64, 48), COLOURS["red"]).save(data, "TIFF")
+    pick(page, data.getvalue(), "photo.tif", "image/tiff")
+    is_answered(page, "hazardous")
+    assert server.files() == before
 
 
 def test_a_photo_for_a_server_that_is_away_is_said_to_be_unanswered(visit: Visits, bundle: Path) -> None:

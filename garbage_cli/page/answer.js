@@ -39,7 +39,8 @@ export class Words {
     const known = this.facts?.classes?.[prediction.class_id];
     const label = known && (known.name === prediction.name || prediction.name === undefined) ? known : {};
     const chinese = label.name ?? prediction.name;
-    return { id: prediction.class_id, chinese, english: label.english ?? "", bin: this.bin(label.bin_key, label.bin ?? prediction.bin), preparation: label.preparation };
+    const binName = label.bin ?? prediction.bin; // in the data set's own word
+    return { id: prediction.class_id, chinese, english: label.english ?? "", binName, bin: this.bin(label.bin_key, binName), preparation: label.preparation };
   }
 
   /** A bin: by its key in the region's words, or as the data set calls it. */
@@ -49,6 +50,10 @@ export class Words {
     return { key: "", chinese: name ?? "", english: "", fill: NEUTRAL };
   }
 }
+
+/** Whether an answer is of the kinds that are known here: the server's model may have changed meanwhile. */
+export const isOfKnown = (reply, facts) =>
+  Boolean(facts) && reply.predictions.every((each) => facts.classes[each.class_id]?.name === each.name);
 
 /** The likeliest bins with their summed scores and the likeliest kind of each. */
 export function likeliestBins(words, predictions) {

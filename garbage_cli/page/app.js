@@ -1,5 +1,5 @@
 // The page at the bin: photo, answer, voice. Everything that happens starts here.
-import { $, Words, el, sentence, show } from "./answer.js";
+import { $, Words, el, isOfKnown, sentence, show } from "./answer.js";
 import { Camera, drawFile, encode, thumbnail } from "./camera.js";
 import { watchScene } from "./handsfree.js";
 import * as past from "./history.js";
@@ -20,6 +20,9 @@ const camera = new Camera($("view"));
 let words = new Words(recall("facts", null), recall("region", "national"));
 let why = ""; // the reason why there is no camera
 let answer = null; // the one on the screen
+let turn = 0; // of photos; a reply to an older one is dropped
+let renewed = false; // a newer page is here
+let starting = null; // a camera that is being asked for
 let shownAt = 0, sayTimer, failTimer, resetTimer, sleepTimer, stopWatching = null, lookForServer = () => {};
 
 const state = () => body.dataset.state;
@@ -32,7 +35,7 @@ function enter(next) {
   $("answer").hidden = !answered;
   $("look").inert = answered;
   $("still").hidden = !(next === "asking" && $("still").width > 0);
-  $("shoot").setAttribute("aria-disabled", String(next === "asking" || next === "starting"));
+  $("shoot").setAttribute("aria-disabled", String(next === "asking"));
   $("invite").textContent = KIOSK && !answered && camera.live ? t("invite") : "";
 }
 
@@ -49,11 +52,12 @@ const short = () => 2 * (words.facts?.input?.resize_short ?? 256);
 const mayAsk = () => state() === "looking" || state() === "failed";
 
 async function shoot() {
+  if (state() === "starting" && !KIOSK) pickFile({ byCamera: true }); // the browser still asks for the camera
   if (!mayAsk()) return;
   voice.unlock();
   if (!camera.live) {
     if (KIOSK) startCamera(); // whoever passes by is not shown this device's files
-    else $("file").click();
+    else pickFile({ byCamera: true });
     return;
   }
   performance.clearMarks();
@@ -64,38 +68,63 @@ async function shoot() {
   await ask(async () => encode($("still")));
 }
 
+/** Let a file be chosen; on a phone the big button opens its camera. */
+function pickFile({ byCamera }) {
+  if (byCamera) $("file").setAttribute("capture", "environment");
+  else $("file").removeAttribute("capture");
+  $("file").click();
+}
+
 async function take(file) {
-  if (!file || state() === "asking") return;
+  if (!file || state() === "asking" || isOpen()) return;
   voice.unlock();
   performance.clearMarks();
   mark("shoot");
+  $("still").width = 0;
+  enter("asking");
   const read = await drawFile($("still"), file, short());
   mark("captured");
   $("still").classList.remove("mirrored");
-  if (!read) $("still").width = 0;
+  enter("asking");
   if (!read && file.size > LARGEST_UNREAD) {
     fail(t("tooLarge"));
     return;
   }
-  await ask(async () => (read ? encode($("still")) : file)); // what this browser can't read, the server may
+  // what this browser can't read, the server may; it is not kept, since nothing took its metadata out
+  await ask(async () => (read ? encode($("still")) : file), { collect: read });
 }
 
-async function ask(encoded) {
+async function ask(encoded, { collect = true } = {}) {
   answer = null;
+  turn += 1;
+  const mine = turn;
   enter("asking");
   hush();
   notice(t("looking"));
   try {
     const photo = await encoded();
     mark("shrunk");
-    const topK = Math.min(words.facts?.classes?.length ?? 5, 100);
-    const reply = await server.predict(photo, { topK, collect: collects(), busy: () => notice(t("busy")) });
+    const reply = await predict(photo, collect && collects());
     mark("replied");
     if (reply.error || !reply.predictions?.length) throw new server.Refused(422, reply.error ?? "");
+    if (!isOfKnown(reply, words.facts)) await loadFacts(); // another model answers since
+    if (mine !== turn) return;
     notice("");
     present({ ...reply, at: Date.now() });
   } catch (error) {
     explain(error);
+  }
+}
+
+/** Ask; a server that refuses the question may have another model by now, and is asked once more by its facts. */
+async function predict(photo, collect) {
+  const send = () => server.predict(photo, { topK: Math.min(words.facts?.classes?.length ?? 5, 100), collect, busy: () => notice(t("busy")) });
+  try {
+    return await send();
+  } catch (error) {
+    if (!(error instanceof server.Refused && error.status === 400)) throw error;
+    await loadFacts();
+    return send();
   }
 }
 
@@ -136,6 +165,7 @@ function present(reply) {
 }
 
 function again() {
+  if (KIOSK && renewed) location.reload();
   answer = null;
   hush();
   notice(body.dataset.server === "away" ? t("away") : "");
@@ -149,22 +179,21 @@ const hush = () => voice.hush();
 
 // ---- what a person says of it
 
-async function noted(classId) {
-  const about = answer;
-  if (!about) return;
-  const said = classId === null ? null : words.kind({ class_id: classId, ...about.predictions.find((each) => each.class_id === classId) });
-  const kind = said && { class_id: classId, name: said.chinese, bin: said.bin.chinese };
+async function noted(about, said) {
+  const kind = said && { class_id: said.id, name: said.chinese, bin: said.binName };
   past.change(about.at, { said: kind, bin: said ? said.bin.key : "" });
-  answer = { ...about, kind, none: classId === null };
-  show(answer, words);
-  $("thanks").textContent = t(classId === null ? "thanksNone" : "thanks");
-  $("again").focus({ preventScroll: true });
-  restartKiosk();
+  if (answer?.at === about.at) {
+    answer = { ...about, kind, none: said === null };
+    show(answer, words);
+    $("thanks").textContent = t(said === null ? "thanksNone" : "thanks");
+    $("again").focus({ preventScroll: true });
+    restartKiosk();
+  }
   if (!about.id) return;
   try {
-    await server.correct(about.id, classId);
+    await server.correct(about.id, kind);
   } catch {
-    $("thanks").textContent = t("notSent");
+    if (answer?.at === about.at) $("thanks").textContent = t("notSent");
   }
 }
 
@@ -184,8 +213,10 @@ async function loadFacts() {
 }
 
 function askForKey() {
+  notice(t("needsKey"), KIOSK ? 0 : 8);
+  if (KIOSK) return; // settings are not for who passes by
   openSettings();
-  notice(t("needsKey"), 8);
+  $("key-needed").textContent = t("needsKey");
   $("key").focus();
 }
 
@@ -231,7 +262,9 @@ function openSettings() {
 // ---- the camera
 
 async function startCamera() {
-  why = await camera.start();
+  if (document.hidden && !KIOSK) return; // when the page is seen again
+  starting ??= camera.start().finally(() => (starting = null));
+  why = await starting;
   const usable = camera.live;
   body.classList.toggle("live", usable);
   body.classList.toggle("selfie", usable && camera.selfie);
@@ -247,13 +280,15 @@ function watchIfWished() {
   if (camera.live && (KIOSK || recall("handsfree", false))) stopWatching = watchScene($("view"), saw);
 }
 
-/** Hands-free: the scene did something. */
+/** Hands-free: the scene did something; returns whether a photo was taken. */
 function saw(what) {
   if (KIOSK && (what === "moving" || what === "settled")) wake();
-  if (isOpen()) return;
+  if (isOpen()) return false;
   const read = performance.now() - shownAt > READ_SECONDS * 1000;
   if (state() === "answered" && read && (what === "settled" || what === "empty")) again();
-  if (what === "settled" && mayAsk()) shoot();
+  if (what !== "settled" || !mayAsk()) return false;
+  shoot();
+  return true;
 }
 
 // ---- a kiosk
@@ -261,7 +296,7 @@ function saw(what) {
 function restartKiosk() {
   if (!KIOSK) return;
   clearTimeout(resetTimer);
-  if (state() === "answered") resetTimer = setTimeout(again, RESET_SECONDS * 1000);
+  if (state() === "answered" || isOpen()) resetTimer = setTimeout(again, RESET_SECONDS * 1000);
   wake();
 }
 
@@ -295,7 +330,7 @@ function startKiosk() {
 function listen() {
   $("shoot").addEventListener("click", shoot);
   $("again").addEventListener("click", again);
-  $("pick").addEventListener("click", () => $("file").click());
+  $("pick").addEventListener("click", () => pickFile({ byCamera: false }));
   $("file").addEventListener("change", () => {
     const [file] = $("file").files;
     take(file).finally(() => ($("file").value = "")); // the same file may be chosen again
@@ -304,13 +339,17 @@ function listen() {
     why = await camera.flip();
     if (why) await startCamera();
     body.classList.toggle("selfie", camera.selfie);
+    watchIfWished(); // what this one sees without anything before it is another scene
   });
   $("mute").addEventListener("click", () => {
     voice.mute(!voice.isMuted());
     draw();
   });
-  $("right").addEventListener("click", () => noted(answer.predictions[0].class_id));
-  $("wrong").addEventListener("click", () => askKind(words, answer.sure ? answer.predictions.slice(1) : answer.predictions, noted));
+  $("right").addEventListener("click", () => noted(answer, words.kind(answer.predictions[0])));
+  $("wrong").addEventListener("click", () => {
+    const about = answer; // also if another photo comes meanwhile
+    askKind(words, about.sure ? about.predictions.slice(1) : about.predictions, (kind) => noted(about, kind));
+  });
   $("open-history").addEventListener("click", () => {
     drawHistory(words);
     $("history").showModal();
@@ -342,6 +381,7 @@ function listen() {
   });
   $("key").addEventListener("change", () => {
     server.setKey($("key").value);
+    $("key-needed").textContent = "";
     loadFacts();
   });
   addEventListener("keydown", (event) => {
@@ -369,7 +409,8 @@ function listen() {
     clearTimeout(leaving);
     if (KIOSK) keepAwake();
     else if (document.hidden) leaving = setTimeout(() => camera.stop(), 60_000); // its light goes out
-    else if (!camera.live && !why) startCamera();
+    else if (!camera.live && why !== "whyDenied" && why !== "whyInsecure") startCamera();
+    if (!document.hidden) loadFacts(); // another model may answer by now
   });
 }
 
@@ -379,7 +420,8 @@ function installWorker() {
   const url = new URL("sw.js", import.meta.url).href;
   const old = navigator.serviceWorker.controller;
   navigator.serviceWorker.addEventListener("controllerchange", () => {
-    if (old && KIOSK && state() === "looking") location.reload(); // nobody is there to reload it
+    renewed = Boolean(old);
+    if (KIOSK && renewed && state() === "looking") location.reload(); // nobody is there to reload it
   });
   navigator.serviceWorker.register(policy ? policy.createScriptURL(url) : url, { scope: new URL("./", document.baseURI).pathname }).catch(() => {});
 }

@@ -8,7 +8,7 @@ export class Camera {
   #video;
   #stream = null;
   #turn = 0;
-  /** Called with the name of a reason when the camera is lost. */
+  /** Called when the camera is lost. */
   onLost = () => {};
 
   constructor(video) {
@@ -33,7 +33,7 @@ export class Camera {
     try {
       stream = await this.#open(choice);
     } catch (error) {
-      return WHY[error.name] ?? "whyNone";
+      return turn === this.#turn ? WHY[error.name] ?? "whyNone" : "";
     }
     if (turn !== this.#turn) { // stopped, or started again, while the browser asked
       for (const track of stream.getTracks()) track.stop();
@@ -43,7 +43,7 @@ export class Camera {
     stream.getVideoTracks()[0].addEventListener("ended", () => {
       if (this.#stream !== stream) return;
       this.stop();
-      this.onLost("whyNone");
+      this.onLost();
     });
     this.#video.srcObject = stream;
     this.#video.hidden = false;
@@ -127,7 +127,7 @@ function draw(canvas, picture, part, short) {
 export async function drawFile(canvas, file, short) {
   let picture;
   try {
-    picture = await createImageBitmap(file, { imageOrientation: "from-image" });
+    picture = await createImageBitmap(file, { imageOrientation: "from-image" }).catch(() => createImageBitmap(file)); // older browsers
   } catch {
     return false;
   }

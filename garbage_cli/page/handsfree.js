@@ -4,7 +4,7 @@ const CHANGED = 0.035, STILL = 0.012;
 const SETTLED = 3; // looks in a row
 const FORGET = 150; // looks after which what stays is part of the scene
 
-/** What the scene did: "empty", "moving", "settled" (something new, once), or "same". */
+/** What the scene did: "empty", "moving", "settled" (something new, until it is taken), or "same". */
 export class Scene {
   #empty = null;
   #last = null;
@@ -29,9 +29,13 @@ export class Scene {
       if (this.#since > FORGET) this.#empty = now;
       return "same";
     }
-    this.#shot = now;
-    this.#since = 0;
     return "settled";
+  }
+
+  /** What is there has been taken: it is "same" from now on. */
+  taken() {
+    this.#shot = this.#last;
+    this.#since = 0;
   }
 }
 
@@ -62,7 +66,7 @@ export function planes(rgba) {
   return out;
 }
 
-/** Look at a video until stopped; `saw` gets each new word of the scene. */
+/** Look at a video until stopped; `saw` gets what the scene does, and returns whether it took a photo. */
 export function watchScene(video, saw) {
   const canvas = document.createElement("canvas");
   canvas.width = WIDTH;
@@ -72,7 +76,7 @@ export function watchScene(video, saw) {
   const timer = setInterval(() => {
     if (document.hidden || video.hidden || !video.videoWidth) return;
     pen.drawImage(video, 0, 0, WIDTH, HEIGHT);
-    saw(scene.see(planes(pen.getImageData(0, 0, WIDTH, HEIGHT).data)));
+    if (saw(scene.see(planes(pen.getImageData(0, 0, WIDTH, HEIGHT).data)))) scene.taken();
   }, 200);
   return () => clearInterval(timer);
 }

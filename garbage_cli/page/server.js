@@ -3,6 +3,7 @@ import { recall, remember } from "./store.js";
 
 const base = new URL("./", document.baseURI);
 const SECONDS = 40;
+const within = (seconds) => AbortSignal.timeout?.(seconds * 1000); // older browsers wait as long as they like
 
 export class Away extends Error {}
 export class NeedsKey extends Error {}
@@ -19,22 +20,26 @@ export const setKey = (value) => remember("key", value.trim());
 
 async function ask(path, init = {}, seconds = SECONDS) {
   const headers = new Headers(init.headers);
-  if (key()) headers.set("x-api-key", key());
+  try {
+    if (key()) headers.set("x-api-key", key());
+  } catch {
+    throw new NeedsKey(); // one that no header can hold
+  }
   let response, text;
   try {
-    response = await fetch(new URL(path, base), { ...init, headers, cache: "no-store", signal: AbortSignal.timeout(seconds * 1000) });
+    response = await fetch(new URL(path, base), { ...init, headers, cache: "no-store", signal: within(seconds) });
     text = await response.text();
   } catch (error) {
-    if (error instanceof TypeError && /header/i.test(error.message)) throw new NeedsKey(); // a key no header can hold
     throw new Away(error.message);
   }
+  if (response.status === 401) throw new NeedsKey();
   let value;
   try {
     value = JSON.parse(text);
   } catch {
+    if (response.status === 413) throw new Refused(413, "", 1); // a proxy's own limit
     throw new Away(`HTTP ${response.status}`); // a proxy whose server is away
   }
-  if (response.status === 401) throw new NeedsKey();
   if (!response.ok) {
     const said = value?.error ?? value?.results?.[0]?.error ?? `HTTP ${response.status}`;
     throw new Refused(response.status, String(said), Number(response.headers.get("retry-after")) || 1);
@@ -61,9 +66,9 @@ export async function predict(photo, { topK, collect, busy }) {
   return { ...value.results[0], id: value.collected?.[0] ?? null };
 }
 
-/** What a person says a photo shows; null is none of the kinds. */
-export const correct = (id, classId) =>
-  ask("v1/corrections", { method: "POST", body: JSON.stringify({ id, class_id: classId }), headers: { "content-type": "application/json" } }, 15);
+/** What a person says a photo shows: a kind by number and name, so that a list which has changed files nothing wrongly; or null. */
+export const correct = (id, kind) =>
+  ask("v1/corrections", { method: "POST", body: JSON.stringify({ id, class_id: kind?.class_id ?? null, ...(kind && { name: kind.name }) }), headers: { "content-type": "application/json" } }, 15);
 
 /** Call `changed(here)` as the server goes and comes; returns a function that looks at once. */
 export function watch(changed, every) {
@@ -72,7 +77,7 @@ export function watch(changed, every) {
     clearTimeout(timer);
     let now = true;
     try {
-      const response = await fetch(new URL("readyz", base), { cache: "no-store", signal: AbortSignal.timeout(5000) });
+      const response = await fetch(new URL("readyz", base), { cache: "no-store", signal: within(5) });
       now = response.ok;
     } catch {
       now = false;

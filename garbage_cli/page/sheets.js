@@ -10,7 +10,7 @@ function chip(bin) {
   return made;
 }
 
-/** Ask what it is: the likeliest first, then all kinds by bin. `chosen` gets a class number, or null for none. */
+/** Ask what it is: the likeliest first, then all kinds by bin. `chosen` gets a kind, or null for none. */
 export function askKind(words, predictions, chosen) {
   const list = $("kinds-list");
   const group = (heading, kinds, bin) => {
@@ -39,7 +39,7 @@ function item(kind, chosen) {
   if (other && other !== pick(kind)) button.append(el("small", other, { language: otherLanguage() }));
   button.addEventListener("click", () => {
     $("kinds").close();
-    chosen(kind.id === "none" ? null : kind.id);
+    chosen(kind.id === "none" ? null : kind);
   });
   const place = el("li");
   place.append(button);

@@ -7,7 +7,7 @@ const STRANGE = /^zh-(hk|mo)|^yue|^zh-hant-(hk|mo)/; // Cantonese
 
 function voiceFor(language) {
   const here = (speech?.getVoices() ?? []).filter((each) => each.localService !== false);
-  const tag = (voice) => voice.lang.toLowerCase().replace("_", "-");
+  const tag = (voice) => voice.lang.toLowerCase().replaceAll("_", "-");
   for (const wanted of ORDER[language]) {
     const found = here.find((each) => tag(each).startsWith(wanted) && !STRANGE.test(tag(each)));
     if (found) return found;
@@ -46,6 +46,7 @@ export const hush = () => speech?.cancel();
 /** Some browsers let a page speak only if its first words follow a tap. */
 export function unlock() {
   if (unlocked || !speech || !/apple/i.test(navigator.vendor ?? "")) return;
+  if (navigator.userActivation && !navigator.userActivation.isActive) return; // no tap
   unlocked = true;
   const silence = new SpeechSynthesisUtterance(" ");
   silence.volume = 0;
