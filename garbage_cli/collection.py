@@ -39,8 +39,8 @@ RECOUNTED = 60.0
 """Seconds after which what lies there is counted anew: other processes store too, and people take photos away."""
 QUIET = 3600.0
 """Seconds in which one reason for not storing is said once."""
-TRIES = 20
-"""Times that a photo is looked for: one that is moved meanwhile is missed."""
+TRIES, MISSES = 20, 5
+"""Times that a photo is looked for, and of those without seeing it: one that is moved meanwhile is missed."""
 LONGEST = 120
 """Bytes of a folder's name."""
 
@@ -97,6 +97,7 @@ class Collection:
         self._places = _places(labels)
         self._bytes = _bytes_in(folder)
         self._counted = time.monotonic()
+        self._took = 0.0
         self._counting: threading.Thread | None = None
 
     def add(self, photo: bytes, label: Label) -> str | None:
@@ -125,8 +126,12 @@ class Collection:
             raise UnknownPhoto(id_)
         label = None if class_id is None else self.labels.items[class_id]
         target = self.folder / NONE if class_id is None else self._place(CONFIRMED, class_id)
+        missed = 0
         for _ in range(TRIES):
             found = next((place for place in self._all_places() if is_file(place / id_)), None)
+            missed += found is None
+            if missed == MISSES:
+                break
             if found == target:
                 return Correction(label, None)
             if found is not None:
@@ -186,14 +191,17 @@ class Collection:
 
     def _recount_if_due(self) -> None:
         """Count anew now and then, beside what is being done."""
-        if time.monotonic() - self._counted < RECOUNTED or (self._counting and self._counting.is_alive()):
+        pause = RECOUNTED * max(1.0, 2 * self._took)  # a large folder is counted less often
+        if time.monotonic() - self._counted < pause or (self._counting and self._counting.is_alive()):
             return
         self._counting = threading.Thread(target=self._recount, daemon=True)
         self._counting.start()
 
     def _recount(self) -> None:
+        begun = time.monotonic()
         self._bytes = _bytes_in(self.folder)
         self._counted = time.monotonic()
+        self._took = self._counted - begun
 
 
 # ---- the folder
@@ -211,6 +219,8 @@ def prepare(folder: Path, labels: Labels) -> None:
             raise DatasetError(
                 f"{folder} holds {stranger} and is no folder of collected photos; name a new folder with --collect"
             )
+        if is_file(folder / LABELS):
+            _require_same(folder, labels)  # before anything is made in what may be a stranger's
         for name in (CONFIRMED, UNCONFIRMED, NONE):
             (folder / name).mkdir(mode=_FOLDER, exist_ok=True)
         if not is_file(folder / LABELS):

@@ -138,7 +138,36 @@ def test_a_server_that_does_not_collect_says_so_and_changes_nothing(
         assert "garbage serve --collect" in said.json()["error"]
 
 
+def test_a_page_of_another_site_keeps_and_corrects_nothing(
+    collecting: Server, folder: Path, photos: dict[str, bytes]
+) -> None:
+    id_ = keep(collecting.url, photos["blue"], **{"sec-fetch-site": "same-origin"})
+    foreign = {"sec-fetch-site": "cross-site", "origin": "https://else.example"}
+    reply = httpx.post(f"{collecting.url}/v1/predict?collect=1", content=photos["red"], headers=foreign)
+    assert (reply.status_code, "collected" in reply.json()) == (200, False)
+    assert say(collecting.url, {"id": id_, "class_id": 0}, **foreign).status_code == 403
+    assert where(folder, id_) == [f"unconfirmed/{PLACES['blue']}"]
+
+
+def test_a_page_that_cors_names_may_keep(colour_bundle: Path, tmp_path: Path, photos: dict[str, bytes]) -> None:
+    origin = "https://bin.example"
+    with serving(colour_bundle, "--collect", tmp_path / "kept", "--cors", origin) as running:
+        assert keep(running.url, photos["red"], **{"sec-fetch-site": "cross-site", "origin": origin})
+
+
 # ---- corrections
+
+
+def test_a_correction_by_an_old_list_of_classes_moves_nothing(
+    collecting: Server, folder: Path, photos: dict[str, bytes]
+) -> None:
+    id_ = keep(collecting.url, photos["blue"])
+    reply = say(collecting.url, {"id": id_, "class_id": 0, "name": "烟蒂"})
+    assert reply.status_code == 409
+    assert "class 0 is 干电池 here" in reply.json()["error"]
+    assert where(folder, id_) == [f"unconfirmed/{PLACES['blue']}"]
+    assert say(collecting.url, {"id": id_, "class_id": 0, "name": "干电池"}).status_code == 200
+    assert where(folder, id_) == [f"train/{PLACES['red']}"]
 
 
 def test_a_person_confirms_corrects_and_corrects_again(
@@ -288,7 +317,8 @@ def test_a_disk_that_does_not_answer_holds_up_one_answer_and_no_more() -> None:
     photo, answered = Photo("a", b"x"), Prediction("a", (Score(COLOUR_LABELS[0], 1.0),))
 
     async def scene() -> None:
-        assert await keeper.keep([photo], [answered], seconds=0.05) == [None]
+        both = (keeper.keep([photo], [answered], seconds=0.05) for _ in range(2))
+        assert await asyncio.gather(*both) == [[None], [None]]  # one at work, one that waits behind it
         assert await keeper.keep([photo], [answered], seconds=3600) == [None]
         with pytest.raises(Stuck):
             await keeper.correct("id", 0, seconds=3600)
@@ -300,7 +330,37 @@ def test_a_disk_that_does_not_answer_holds_up_one_answer_and_no_more() -> None:
 
     asyncio.run(scene())
     keeper.close()
-    assert lost == ["lost", "lost", "photo"]
+    assert lost == ["lost", "lost", "lost", "photo"]
+
+
+def test_photos_that_wait_to_be_kept_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "WAITING", 2)
+    disk, counts = SlowCollection(), []
+    keeper = Keeper(disk, SimpleNamespace(collected=counts.append))  # type: ignore[arg-type]
+    photo, answered = Photo("a", b"x"), Prediction("a", (Score(COLOUR_LABELS[0], 1.0),))
+
+    async def scene() -> None:
+        waiting = [asyncio.create_task(keeper.keep([photo], [answered], seconds=30)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert await keeper.keep([photo], [answered], seconds=3600) == [None]
+        disk.let.set()
+        assert await asyncio.gather(*waiting) == [["id"], ["id"]]
+        assert await keeper.keep([photo], [answered], seconds=30) == ["id"]
+
+    asyncio.run(scene())
+    keeper.close()
+    assert sorted(counts) == ["lost", "photo", "photo", "photo"]
+
+
+def test_whatever_becomes_of_a_photo_its_answer_is_given(capfd: pytest.CaptureFixture[str]) -> None:
+    counts: list[str] = []
+    broken = SimpleNamespace(add=lambda photo, label: 1 / 0)
+    keeper = Keeper(broken, SimpleNamespace(collected=counts.append))  # type: ignore[arg-type]
+    photo, answered = Photo("a", b"x"), Prediction("a", (Score(COLOUR_LABELS[0], 1.0),))
+    assert asyncio.run(keeper.keep([photo], [answered], seconds=30)) == [None]
+    keeper.close()
+    assert counts == ["lost"]
+    assert "photos are not kept: division by zero" in capfd.readouterr().err
 
 
 def test_a_photo_that_cannot_be_moved_is_asked_for_again_later(

@@ -8,7 +8,7 @@ from garbage_cli import wire
 from garbage_cli.collection import UnknownPhoto
 from garbage_cli.server.desk import Desk, Refused
 from garbage_cli.server.front import JSON, ticket_of
-from garbage_cli.server.keeping import Stuck
+from garbage_cli.server.keeping import Stuck, is_foreign
 from garbage_cli.wire import RequestError
 from garbage_cli.wire.reading import is_whole, shown
 
@@ -17,9 +17,18 @@ EXAMPLE = '{"id": "<id>", "class_id": 3}'
 
 
 async def correct(desk: Desk, request: Request) -> Response:
-    """Take `{"id": "<id>", "class_id": 3}`, or null for none of the kinds. The answer itself is a confirmation."""
+    """Take `{"id": "<id>", "class_id": 3}`, or null for none of the kinds. The answer itself is a confirmation.
+
+    With "name", the class's name as the sender knows it, nothing moves if the class is another one by now.
+    """
     body = await desk.read(request, ticket_of(request), limit=MAX_BODY)
-    id_, class_id = _parse(body, classes=len(desk.model.bundle.labels))
+    if is_foreign(request.headers, desk.options.cors):
+        raise HTTPException(403, "a page of another site may not correct photos; --cors lets one")
+    labels = desk.model.bundle.labels
+    id_, class_id, name = _parse(body, classes=len(labels))
+    if class_id is not None and name is not None and labels[class_id].name != name:
+        known = labels[class_id].name
+        raise HTTPException(409, f"class {class_id} is {known} here, not {shown(name)}; ask /v1/model for the classes")
     if desk.keeper is None:
         raise HTTPException(404, "no photos are kept here; that takes: garbage serve --collect DIR")
     try:
@@ -36,7 +45,7 @@ async def correct(desk: Desk, request: Request) -> Response:
     return Response(wire.dumps(value), media_type=JSON)
 
 
-def _parse(body: bytes, *, classes: int) -> tuple[str, int | None]:
+def _parse(body: bytes, *, classes: int) -> tuple[str, int | None, str | None]:
     value = wire.parse_json(body, example=EXAMPLE)
     for key in ("id", "class_id"):
         if key not in value:
@@ -46,4 +55,7 @@ def _parse(body: bytes, *, classes: int) -> tuple[str, int | None]:
         raise RequestError(f"id must be a string, not {shown(id_)}")
     if class_id is not None and not (is_whole(class_id) and 0 <= class_id < classes):
         raise RequestError(f"class_id must be null or a whole number from 0 to {classes - 1}, not {shown(class_id)}")
-    return id_, class_id
+    name = value.get("name")
+    if name is not None and not isinstance(name, str):
+        raise RequestError(f"name must be a string, not {shown(name)}")
+    return id_, class_id, name

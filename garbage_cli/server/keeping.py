@@ -5,7 +5,7 @@ Knows threads and time-outs. Does not know requests, nor where a photo comes to 
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -22,6 +22,10 @@ Answered = tuple[bytes, Label]
 """A photo as it came, and its likeliest class."""
 
 
+WAITING = 128 * 1024 * 1024
+"""Bytes of photos that wait to be stored, beside those of requests that are under way; what is beyond is not kept."""
+
+
 class Stuck(Exception):
     """The disk does not answer in time."""
 
@@ -33,7 +37,9 @@ class Keeper:
         self._collection = collection
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, "keep")
+        self._jobs: set[Future[Any]] = set()
         self._stuck: Future[Any] | None = None
+        self._waiting = 0
 
     def close(self) -> None:
         """Stop the thread, once it is done with what it has."""
@@ -45,8 +51,17 @@ class Keeper:
         """Store the photos that were answered; return their ids in order, None for what is not stored by then."""
         ids: list[str | None] = [None] * len(photos)
         answered = [_answered(*each) for each in zip(photos, predictions, strict=True)]
-        with suppress(Stuck):
-            await self._run(lambda: self._store(answered, ids), seconds)
+        size = sum(len(each[0]) for each in answered if each)
+        if self._waiting + size <= WAITING:
+            self._waiting += size
+            try:
+                await self._run(lambda: self._store(answered, ids), seconds)
+            except Stuck:
+                pass
+            except Exception as error:  # noqa: BLE001 - the answer is good, whatever becomes of the photo
+                _tell(f"photos are not kept: {error or type(error).__name__}")
+            finally:
+                self._waiting -= size
         stored = len(ids) - ids.count(None)
         for _ in range(stored):
             self._metrics.collected("photo")
@@ -71,11 +86,22 @@ class Keeper:
         if self._stuck is not None and not self._stuck.done():
             raise Stuck
         job = self._thread.submit(work)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(job), seconds)
         except (asyncio.TimeoutError, TimeoutError):
-            self._stuck = job
+            # the one at work, which need not be this one: one that still waited is cancelled, and done with
+            self._stuck = next((each for each in tuple(self._jobs) if each.running()), None)
             raise Stuck from None
+
+
+def is_foreign(headers: Mapping[str, str], origins: Sequence[str]) -> bool:
+    """Whether a page of another site had a browser send this, and is none of those that may read replies.
+
+    Such a page needs no leave to send; it could fill a collection through whoever visits it.
+    """
+    return headers.get("sec-fetch-site") == "cross-site" and headers.get("origin") not in origins
 
 
 def _answered(photo: Photo | Prediction, prediction: Prediction) -> Answered | None:

@@ -13,6 +13,7 @@ from garbage_cli.labels import BINS, REGIONS, Label, Region
 from garbage_cli.prediction import Photo, Prediction
 from garbage_cli.server.desk import Asked, Desk
 from garbage_cli.server.front import JSON, ticket_of
+from garbage_cli.server.keeping import is_foreign
 from garbage_cli.server.model import Model
 from garbage_cli.server.multipart import read_form
 from garbage_cli.server.photos import content_type, numbered
@@ -26,7 +27,7 @@ async def predict(desk: Desk, request: Request) -> Response:
     """Photos as a raw body, as multipart files, or as JSON `{"images": [base64, …], "top_k": n}`.
 
     A photo that can't be answered has an `error` of its own; if none can, the status is 422. With `?collect=1`, a
-    server that collects keeps those that were answered.
+    server that collects keeps those that were answered, unless a page of another site asks.
     """
     top_k = wire.parse_top_k(request.query_params.get("top_k"))
     collect = _is_wished(request.query_params.get("collect"))
@@ -38,7 +39,7 @@ async def predict(desk: Desk, request: Request) -> Response:
         "model": model.bundle.name,
         "results": [wire.prediction_to_json(each) for each in predictions],
     }
-    if collect and desk.keeper:
+    if collect and desk.keeper and not is_foreign(request.headers, desk.options.cors):
         value["collected"] = await desk.keeper.keep(items, predictions, seconds=desk.options.timeout)
     status = 422 if all(each.error for each in predictions) else 200
     return Response(wire.dumps(value), status, media_type=JSON)
