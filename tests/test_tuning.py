@@ -139,7 +139,11 @@ def test_with_everything_on_a_killed_run_goes_on_from_its_last_epoch(
     reports = run(settings, uneven, tmp_path / "output", resume=True)
     assert isinstance(reports[0], Started)
     assert (reports[0].epoch, reports[0].step) == (2, 0)
-    assert_runs_same(tmp_path / "output" / NETWORK, unbroken["last-stage"])
+    for name in ("latest.pdparams", "best_model.pdparams"):
+        ended, expected = (weights_of(each, name) for each in (tmp_path / "output" / NETWORK, unbroken["last-stage"]))
+        assert ended.keys() == expected.keys()
+        for key, value in ended.items():  # once in a while the last bit differs between processes (3e-7 was seen)
+            np.testing.assert_allclose(value, expected[key], rtol=0, atol=1e-5, err_msg=key)
 
 
 def test_asked_to_stop_while_features_are_computed_it_goes_on_from_there(
