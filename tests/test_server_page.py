@@ -15,6 +15,8 @@ from garbage_cli import page
 
 KEY = "0123456789abcdef"
 NAMES = sorted(page.assets())
+FILES = [name for name in NAMES if name != page.INDEX]
+"""Those that are asked for by their names."""
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,7 @@ def test_what_is_no_file_of_the_page_is_none(name: str) -> None:
 # ---- over HTTP
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FILES)
 def test_every_file_comes_with_its_type_and_is_asked_for_anew(server: Server, name: str) -> None:
     expected = page.assets()[name]
     reply = httpx.get(f"{server.url}/page/{name}")
@@ -106,7 +108,7 @@ def test_every_file_comes_with_its_type_and_is_asked_for_anew(server: Server, na
 
 
 def test_the_page_stands_at_the_root_with_its_policy(server: Server) -> None:
-    for path in ("/", "/?utm=1", "/page/index.html"):
+    for path in ("/", "/?utm=1"):
         reply = httpx.get(server.url + path)
         assert (reply.status_code, reply.content) == (200, page.assets()[page.INDEX].body)
         assert reply.headers["content-type"] == "text/html; charset=utf-8"
@@ -155,7 +157,7 @@ def test_a_copy_that_is_still_the_same_is_not_sent_again(server: Server) -> None
         b"/page/%2fetc%2fpasswd", b"/page/style.css%00", b"/page/style.css%00.js", b"/page/%00",
         b"/page/style.css%20", b"/page/style.css%3fa", b"/page/style.css;a=1", b"/page/%ff%fe", b"/page/%e5%9e%83",
         b"/page/%c0%ae%c0%ae%c0%afstyle.css", b"/page/%", b"/page/%252e%252e%252fv1", b"/page/" + b"a" * 10_000,
-        b"/index.html", b"/style.css", b"/sw.js", b"/favicon.ico",
+        b"/page/index.html", b"/page/index%2ehtml", b"/index.html", b"/style.css", b"/sw.js", b"/favicon.ico",
     ],
 )  # fmt: skip
 def test_what_is_not_in_the_page_is_404_in_the_usual_shape(server: Server, target: bytes) -> None:
@@ -199,7 +201,7 @@ def test_whatever_host_is_asked_for_the_page_is_the_same_and_says_nothing_of_it(
 
 
 def test_the_page_needs_no_key_and_all_that_it_asks_does(guarded: Server) -> None:
-    for path in ("/", "/?a=b", *(f"/page/{name}" for name in NAMES)):
+    for path in ("/", "/?a=b", *(f"/page/{name}" for name in FILES)):
         assert httpx.get(guarded.url + path).status_code == 200
         assert httpx.head(guarded.url + path).status_code == 200
     for path in ("/v1/model", "/metrics", "/docs", "/openapi.json", "/v2"):
@@ -214,7 +216,7 @@ def test_the_page_needs_no_key_and_all_that_it_asks_does(guarded: Server) -> Non
     [
         b"/page/../v1/model", b"/page/..%2fv1%2fmodel", b"/page/%2e%2e/v1/model", b"/page/style.css/../../v1/model",
         b"/page/style.css%2f..%2f..%2fv1%2fmodel", b"/page/style.css%00/../v1/model", b"//v1/model", b"/./v1/model",
-        b"/%2fv1/model", b"/page/gone.js", b"http://x/v1/model",
+        b"/%2fv1/model", b"/page/gone.js", b"/page/index.html", b"http://x/v1/model",
     ],
 )  # fmt: skip
 def test_no_path_through_the_page_gets_around_the_key(guarded: Server, target: bytes) -> None:

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from garbage_cli.page import CSP, INDEX, PERMISSIONS, WORKER, Asset, asset, assets
 from garbage_cli.server.desk import Desk
 
-SHELL = frozenset({"/", *(f"/page/{name}" for name in assets())})
-"""The paths of the page's files."""
+SHELL = frozenset({"/", *(f"/page/{name}" for name in assets() if name != INDEX)})
+"""The paths of the page's files. The index has but one: by another, what it names would be looked for elsewhere."""
 _OF_INDEX = {
     "content-security-policy": CSP,
     "permissions-policy": PERMISSIONS,
@@ -29,13 +29,16 @@ async def index(desk: Desk, request: Request) -> Response:
 
 async def file(desk: Desk, request: Request) -> Response:
     """A file of the page, by its very name."""
-    return _file(request, request.path_params["name"])
+    name = request.path_params["name"]
+    if name == INDEX:
+        raise _none()
+    return _file(request, name)
 
 
 def _file(request: Request, name: str) -> Response:
     found = asset(name)
     if found is None:
-        raise HTTPException(404, "the page has no such file")
+        raise _none()
     headers = {"etag": found.etag, "cache-control": "no-cache"}
     if name == INDEX:
         headers |= _OF_INDEX
@@ -44,6 +47,10 @@ def _file(request: Request, name: str) -> Response:
     if _is_had(found, request.headers.getlist("if-none-match")):
         return Response(status_code=304, headers=headers)
     return Response(found.body, headers=headers | {"content-type": found.content_type})
+
+
+def _none() -> HTTPException:
+    return HTTPException(404, "the page has no such file")
 
 
 def _is_had(found: Asset, known: list[str]) -> bool:
