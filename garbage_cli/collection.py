@@ -39,8 +39,8 @@ RECOUNTED = 60.0
 """Seconds after which what lies there is counted anew: other processes store too, and people take photos away."""
 QUIET = 3600.0
 """Seconds in which one reason for not storing is said once."""
-TRIES, MISSES = 20, 5
-"""Times that a photo is looked for, and of those without seeing it: one that is moved meanwhile is missed."""
+TRIES, MISSES = 20, 2
+"""Times that a photo is looked for, and in a row without seeing it: one that is moved meanwhile is missed."""
 LONGEST = 120
 """Bytes of a folder's name."""
 
@@ -95,10 +95,8 @@ class Collection:
         self._tell = tell
         self._told: dict[str, float] = {}
         self._places = _places(labels)
-        self._bytes = _bytes_in(folder)
-        self._counted = time.monotonic()
-        self._took = 0.0
         self._counting: threading.Thread | None = None
+        self._recount()
 
     def add(self, photo: bytes, label: Label) -> str | None:
         """Store a photo under what was answered; return its id, or None, told why, where it can't be stored."""
@@ -129,7 +127,7 @@ class Collection:
         missed = 0
         for _ in range(TRIES):
             found = next((place for place in self._all_places() if is_file(place / id_)), None)
-            missed += found is None
+            missed = 0 if found else missed + 1
             if missed == MISSES:
                 break
             if found == target:

@@ -135,6 +135,33 @@ def test_an_id_that_is_unknown_or_no_id_touches_no_path(
     assert where(kept.folder, id_) == ["unconfirmed/可回收物/易拉罐"]
 
 
+def test_a_photo_that_is_nowhere_is_looked_for_twice(kept: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    id_ = stored(kept, encoded(), 2)
+    (kept.folder / "unconfirmed/可回收物/易拉罐" / id_).unlink()
+    looked: list[Path] = []
+    monkeypatch.setattr(room, "is_file", lambda path: looked.append(path))
+    with pytest.raises(UnknownPhoto):
+        kept.correct(id_, 0)
+    assert len(looked) == 2 * (2 * len(COLOUR_LABELS) + 1)
+
+
+def test_a_photo_that_others_move_all_the_time_is_looked_for_again(
+    kept: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other time it is missed, and in between it is gone from where it was just seen."""
+    id_ = stored(kept, encoded(), 2)
+    real, seen = room.is_file, [False, True] * 4
+
+    def restless(path: Path) -> bool:
+        if path.name != id_ or not seen:
+            return real(path)
+        return path.parent == kept.folder / "none" and seen.pop(0)  # the last place of each time
+
+    monkeypatch.setattr(room, "is_file", restless)
+    assert kept.correct(id_, 1).label == GREEN
+    assert where(kept.folder, id_) == ["train/厨余垃圾/菜叶菜根"]
+
+
 def test_of_corrections_that_race_one_counts_and_the_photo_is_whole(kept: Collection) -> None:
     photo = encoded()
     ids = [stored(kept, photo, 2) for _ in range(30)]
@@ -226,6 +253,30 @@ def test_what_others_store_and_people_take_away_is_counted_now_and_then(
     assert mine.add(photo, RED)
 
 
+@pytest.mark.parametrize(("took", "pause"), [(0.0, 60.0), (0.5, 60.0), (10.0, 1200.0)])
+def test_a_large_folder_is_counted_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, took: float, pause: float
+) -> None:
+    clock = 1000.0
+    real = room._bytes_in
+
+    def count(folder: Path) -> int:
+        nonlocal clock
+        clock += took
+        return real(folder)
+
+    monkeypatch.setattr(room.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(room, "_bytes_in", count)
+    kept = Collection(tmp_path, COLOUR_LABELS)
+    clock += pause - 0.01
+    stored(kept, encoded(), 0)
+    assert kept._counting is None
+    clock += 0.02
+    stored(kept, encoded(), 0)
+    assert kept._counting is not None
+    kept._counting.join()
+
+
 def test_folders_that_are_moved_away_are_made_anew_but_a_collection_that_is_gone_is_not(
     kept: Collection, told: list[str]
 ) -> None:
@@ -306,6 +357,13 @@ def test_a_collection_of_other_classes_is_refused_and_left_alone(tmp_path: Path,
     assert said in str(caught.value)
     assert "--collect" in str(caught.value)
     assert (tmp_path / "labels.txt").read_bytes() == before
+
+
+def test_a_folder_of_other_classes_alone_gets_no_folders(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    with pytest.raises(DatasetError, match=r"names 2 classes, the model has 3|names class 0 as a"):
+        prepare(tmp_path, COLOUR_LABELS)
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.txt"]
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "train/0/a.jpg", "none/a.jpg", "易拉罐/a.jpg", "train"])

@@ -166,8 +166,13 @@ def test_a_correction_by_an_old_list_of_classes_moves_nothing(
     assert reply.status_code == 409
     assert "class 0 is 干电池 here" in reply.json()["error"]
     assert where(folder, id_) == [f"unconfirmed/{PLACES['blue']}"]
-    assert say(collecting.url, {"id": id_, "class_id": 0, "name": "干电池"}).status_code == 200
-    assert where(folder, id_) == [f"train/{PLACES['red']}"]
+    for class_id, name, place in (
+        (0, "干电池", f"train/{PLACES['red']}"),
+        (None, "烟蒂", "none"),
+        (2, None, f"train/{PLACES['blue']}"),
+    ):
+        assert say(collecting.url, {"id": id_, "class_id": class_id, "name": name}).status_code == 200
+        assert where(folder, id_) == [place]
 
 
 def test_a_person_confirms_corrects_and_corrects_again(
@@ -226,6 +231,7 @@ def test_an_unknown_id_is_404(collecting: Server, id_: str) -> None:
         (b'{"id": "x", "class_id": "1"}', "a whole number from 0 to 2"),
         (b'{"id": "x", "class_id": 1.0}', "a whole number from 0 to 2"),
         (b'{"id": "x", "class_id": NaN}', "JSON has no NaN"),
+        (b'{"id": "x", "class_id": 1, "name": 1}', "name must be a string, not 1"),
     ],
 )
 def test_a_bad_body_is_said(collecting: Server, body: bytes, said: str) -> None:
@@ -333,8 +339,9 @@ def test_a_disk_that_does_not_answer_holds_up_one_answer_and_no_more() -> None:
     assert lost == ["lost", "lost", "lost", "photo"]
 
 
-def test_photos_that_wait_to_be_kept_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "WAITING", 2)
+@pytest.mark.parametrize("limit", ["WAITING", "JOBS"])
+def test_photos_that_wait_to_be_kept_have_a_limit(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(keeping, limit, 2)
     disk, counts = SlowCollection(), []
     keeper = Keeper(disk, SimpleNamespace(collected=counts.append))  # type: ignore[arg-type]
     photo, answered = Photo("a", b"x"), Prediction("a", (Score(COLOUR_LABELS[0], 1.0),))
@@ -357,10 +364,11 @@ def test_whatever_becomes_of_a_photo_its_answer_is_given(capfd: pytest.CaptureFi
     broken = SimpleNamespace(add=lambda photo, label: 1 / 0)
     keeper = Keeper(broken, SimpleNamespace(collected=counts.append))  # type: ignore[arg-type]
     photo, answered = Photo("a", b"x"), Prediction("a", (Score(COLOUR_LABELS[0], 1.0),))
-    assert asyncio.run(keeper.keep([photo], [answered], seconds=30)) == [None]
+    for _ in range(3):
+        assert asyncio.run(keeper.keep([photo], [answered], seconds=30)) == [None]
     keeper.close()
-    assert counts == ["lost"]
-    assert "photos are not kept: division by zero" in capfd.readouterr().err
+    assert counts == ["lost"] * 3
+    assert capfd.readouterr().err == "photos are not kept: ZeroDivisionError: division by zero\n"
 
 
 def test_a_photo_that_cannot_be_moved_is_asked_for_again_later(

@@ -22,8 +22,9 @@ Answered = tuple[bytes, Label]
 """A photo as it came, and its likeliest class."""
 
 
-WAITING = 128 * 1024 * 1024
-"""Bytes of photos that wait to be stored, beside those of requests that are under way; what is beyond is not kept."""
+WAITING, JOBS = 128 * 1024 * 1024, 64
+"""Bytes of photos that wait to be stored, beside those of requests that are under way, and requests whose photos do;
+what is beyond is not kept."""
 
 
 class Stuck(Exception):
@@ -40,6 +41,7 @@ class Keeper:
         self._jobs: set[Future[Any]] = set()
         self._stuck: Future[Any] | None = None
         self._waiting = 0
+        self._told: set[str] = set()
 
     def close(self) -> None:
         """Stop the thread, once it is done with what it has."""
@@ -52,14 +54,14 @@ class Keeper:
         ids: list[str | None] = [None] * len(photos)
         answered = [_answered(*each) for each in zip(photos, predictions, strict=True)]
         size = sum(len(each[0]) for each in answered if each)
-        if self._waiting + size <= WAITING:
+        if self._waiting + size <= WAITING and len(self._jobs) < JOBS:
             self._waiting += size
             try:
                 await self._run(lambda: self._store(answered, ids), seconds)
             except Stuck:
                 pass
             except Exception as error:  # noqa: BLE001 - the answer is good, whatever becomes of the photo
-                _tell(f"photos are not kept: {error or type(error).__name__}")
+                self._tell_once(error)
             finally:
                 self._waiting -= size
         stored = len(ids) - ids.count(None)
@@ -68,6 +70,13 @@ class Keeper:
         for _ in range(len(answered) - answered.count(None) - stored):
             self._metrics.collected("lost")
         return list(ids)
+
+    def _tell_once(self, error: Exception) -> None:
+        """Tell of an error, once of each kind: the texts of one kind may differ with every photo."""
+        kind = type(error).__name__
+        if kind not in self._told:
+            self._told.add(kind)
+            _tell(f"photos are not kept: {kind}: {error}")
 
     def _store(self, answered: Sequence[Answered | None], ids: list[str | None]) -> None:
         for i, each in enumerate(answered):
