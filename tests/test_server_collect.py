@@ -273,10 +273,14 @@ def test_replies_are_as_the_document_says(collecting: Server, photos: dict[str, 
     document["/v1/model"]["GET"].validate_response(httpx.get(f"{collecting.url}/v1/model"))
     id_ = keep(collecting.url, photos["red"])
     for value, status in (({"id": id_, "class_id": 0}, 200), ({"id": id_, "class_id": None}, 200), ({}, 400),
-                          ({"id": "x", "class_id": 0}, 404), ({"id": "x" * 20_000}, 413)):  # fmt: skip
+                          ({"id": "x", "class_id": 0}, 404), ({"id": id_, "class_id": 0, "name": "烟蒂"}, 409),
+                          ({"id": "x" * 20_000}, 413)):  # fmt: skip
         reply = say(collecting.url, value)
         assert reply.status_code == status
         correct.validate_response(reply)
+    foreign = say(collecting.url, {"id": id_, "class_id": 0}, **{"sec-fetch-site": "cross-site"})
+    assert foreign.status_code == 403
+    correct.validate_response(foreign)
     wrong = httpx.Response(200, json={"id": 5}, request=reply.request)
     wrong.elapsed = reply.elapsed
     with pytest.raises(FailureGroup):
@@ -316,7 +320,7 @@ class SlowCollection:
         raise UnknownPhoto(id_)
 
 
-def test_a_disk_that_does_not_answer_holds_up_one_answer_and_no_more() -> None:
+def test_a_disk_that_does_not_answer_holds_up_those_that_wait_for_it_and_no_more() -> None:
     disk, lost = SlowCollection(), []
     metrics = SimpleNamespace(collected=lost.append)
     keeper = Keeper(disk, metrics)  # type: ignore[arg-type]
