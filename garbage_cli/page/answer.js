@@ -64,7 +64,7 @@ export function likeliestBins(words, predictions) {
     const sum = bins.get(name) ?? { bin: kind.bin, kind, score: 0 };
     bins.set(name, { ...sum, score: sum.score + each.score });
   }
-  return [...bins.values()].sort((a, b) => b.score - a.score).slice(0, 2);
+  return [...bins.values()].sort((a, b) => b.score - a.score).slice(0, 2).filter((each, i) => i === 0 || each.score >= 0.01);
 }
 
 function paint(fill) {
@@ -80,6 +80,10 @@ function put(id, text, language = languageNow()) {
 
 /** Show an answer; `answer` has sure, predictions, and kind where a person said it. */
 export function show(answer, words) {
+  if (answer.none) {
+    showNone();
+    return;
+  }
   const best = words.kind(answer.kind ?? answer.predictions[0]);
   const unsure = !answer.sure && !answer.kind;
   const named = best.bin.chinese ? best.bin : best; // without a bin, the kind takes its place
@@ -96,9 +100,21 @@ export function show(answer, words) {
   put("answer-how", unsure ? "" : pick(best.preparation));
   put("answer-others", unsure || answer.kind ? "" : runnersUp(answer.predictions, words));
   showLikeliest(unsure ? likeliestBins(words, answer.predictions) : []);
-  $("right").hidden = unsure || Boolean(answer.kind) || answer.none;
-  $("wrong").hidden = Boolean(answer.kind) || answer.none;
+  $("right").hidden = unsure || Boolean(answer.kind);
+  $("wrong").hidden = Boolean(answer.kind);
   $("wrong").textContent = t(unsure ? "choose" : "wrong");
+}
+
+/** What a person said is none of the kinds: no bin, and nothing to prepare. */
+function showNone() {
+  $("answer").dataset.bin = "";
+  $("sign").firstElementChild.setAttribute("href", "#sign-unsure");
+  paint(NEUTRAL);
+  put("answer-bin", t("noneOfThese"));
+  put("answer-other-language", inLanguage("noneOfThese", otherLanguage()), otherLanguage());
+  for (const id of ["answer-kind", "answer-kind-other", "answer-score", "answer-how", "answer-others"]) put(id, "");
+  showLikeliest([]);
+  $("right").hidden = $("wrong").hidden = true;
 }
 
 function runnersUp(predictions, words) {

@@ -49,7 +49,7 @@ const WORDS = {
   tooLarge: ["照片太大，请换一张小一些的。", "This photo is too large. Please choose a smaller one."],
   failed: ["没能回答：", "No answer: "],
   invite: ["把垃圾放到镜头前", "Hold your waste up to the camera"],
-  whyInsecure: ["浏览器只在 https 页面上开放摄像头。可以点左下角的按钮拍照或选择照片。", "Browsers give the camera to https pages only. The button below takes or chooses a photo."],
+  whyInsecure: ["浏览器只在 https 页面上开放摄像头。可以点下面的按钮拍照或选择照片。", "Browsers give the camera to https pages only. The button below takes or chooses a photo."],
   whyUnsupported: ["这个浏览器不支持摄像头。可以点下面的按钮选择照片。", "This browser has no camera support. The button below chooses a photo."],
   whyDenied: ["摄像头权限被拒绝。可以在浏览器的网站设置中允许，或选择照片。", "The camera was not allowed. Allow it in the browser's settings for this site, or choose a photo."],
   whyNone: ["没有找到摄像头。可以选择照片，也可以拖入或粘贴。", "No camera was found. Choose a photo, drop one here, or paste one."],
