@@ -47,7 +47,7 @@ fix: setup ## Format, and mend what the linter can
 	$(BIN)/ruff check --fix .
 
 lock: ## Resolve requirements.lock anew (needs uv)
-	uv pip compile pyproject.toml --extra all --group dev --group headless --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra all --extra scale --group dev --group headless --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-emit-package garbage-cli \
 		--custom-compile-command "make lock" --quiet -o requirements.lock
 
