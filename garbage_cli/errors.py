@@ -8,6 +8,7 @@
     ├── BundleError        an inference folder that is incomplete, altered, or disagrees with its source
     ├── ImageError         bytes that are not a photo we can use
     ├── ServerError        no server, a server that refused, or one that can't start
+    ├── ClusterError       no cluster of machines, or one whose machines can't do what is asked
     └── MissingExtraError  a command whose optional packages are not installed
 
 A message says what is wrong, the value, and what to do next. `cli.main` is the one place that shows it.
@@ -53,6 +54,10 @@ class ImageError(GarbageError):
 
 class ServerError(GarbageError):
     """No server, a server that refused, or one that can't start."""
+
+
+class ClusterError(GarbageError):
+    """No cluster of machines, or one whose machines can't do what is asked."""
 
 
 class MissingExtraError(GarbageError):

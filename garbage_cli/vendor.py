@@ -1,4 +1,4 @@
-"""Paddle and its family, imported late and quietly.
+"""Paddle and its family, Ray and other heavy packages, imported late and quietly.
 
 Knows how those packages misbehave at import. Does not know our types.
 """
@@ -74,6 +74,13 @@ def _no_reporter() -> None:
     Importing it is then an ImportError, with which both do without; a file in the home folder is not written either.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
+def ray(what: str) -> ModuleType:
+    """Import Ray, without its reporter. Its processes find `garbage_cli` where this one does."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it counts its use and reports it over the network, unasked
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of what it will do some day
+    return _import("ray", what=what, package="ray", extra="scale")
 
 
 def visualdl(what: str) -> ModuleType:
