@@ -28,6 +28,7 @@ OPTIMIZER = {
     "name": "adamw", "learning_rate": 0.003, "weight_decay": 0.01, "accumulate": 2, "clip_norm": 0.5,
     "warmup_epochs": 0.5,
 }  # fmt: skip
+MOMENTUM = {"name": "momentum", "learning_rate": 0.01, "weight_decay": 0.0001, "accumulate": 2, "clip_norm": 0.5}
 EVERYTHING: dict[str, object] = {
     "model__ema": 0.9, "loss__class_weights": "balanced", "loss__label_smoothing": 0.1, "sampling": "balanced",
     "augment__mixup": 0.4, "augment__cutmix": 1.0, "augment__policy": "randaugment",
@@ -128,9 +129,20 @@ for report in train(load_train_config(sys.argv[2]), data, output=Path(sys.argv[3
 
 
 def test_with_everything_on_a_killed_run_goes_on_from_its_last_epoch(
-    unbroken: dict[str, Path], start: Path, uneven: Dataset, tmp_path: Path
+    start: Path, uneven: Dataset, tmp_path: Path
 ) -> None:
-    settings = everything("last-stage", start / "latest.pdparams")
+    # Two processes may differ in a sum's last bit. Adam divides by a gradient's size and makes much of it where that is
+    # next to nothing (3e-4 in a weight was seen); momentum leaves it what it is (9e-6 with other sums on purpose).
+    settings = everything(
+        "last-stage",
+        start / "latest.pdparams",
+        optimizer=MOMENTUM,
+        **{
+            part: {**EVERYTHING[part], "optimizer": MOMENTUM}
+            for part in ("head", "last_stage")  # type: ignore[dict-item]
+        },
+    )
+    assert isinstance(run(settings, uneven, tmp_path / "unbroken")[-1], Finished)
     (tmp_path / "config.yml").write_text(to_yaml(settings))
     arguments = [str(uneven.root), str(tmp_path / "config.yml"), str(tmp_path / "output")]
     done = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, check=False, timeout=200)
@@ -140,10 +152,12 @@ def test_with_everything_on_a_killed_run_goes_on_from_its_last_epoch(
     assert isinstance(reports[0], Started)
     assert (reports[0].epoch, reports[0].step) == (2, 0)
     for name in ("latest.pdparams", "best_model.pdparams"):
-        ended, expected = (weights_of(each, name) for each in (tmp_path / "output" / NETWORK, unbroken["last-stage"]))
+        ended, expected = (weights_of(tmp_path / each / NETWORK, name) for each in ("output", "unbroken"))
         assert ended.keys() == expected.keys()
-        for key, value in ended.items():  # once in a while the last bit differs between processes (3e-7 was seen)
-            np.testing.assert_allclose(value, expected[key], rtol=0, atol=1e-5, err_msg=key)
+        begun = weights_of(start)
+        assert max(float(np.abs(value - begun[key]).max()) for key, value in expected.items()) > 0.01
+        for key, value in ended.items():
+            np.testing.assert_allclose(value, expected[key], rtol=0, atol=1e-4, err_msg=key)
 
 
 def test_asked_to_stop_while_features_are_computed_it_goes_on_from_there(
