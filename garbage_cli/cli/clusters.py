@@ -12,8 +12,8 @@ Ray = Annotated[
     typer.Option(
         "--ray",
         metavar="[ADDRESS]",
-        help="Work on a Ray cluster: HOST:PORT, auto: the one that runs here, local: this machine alone. Without ADDRESS "
-        "auto, or else local. (extra scale)",
+        help="Work on a Ray cluster: HOST:PORT, auto: the one that runs here, local: this machine alone. "
+        "Without ADDRESS auto, or else local. Takes the extra scale.",
         show_default=False,
     ),
 ]
