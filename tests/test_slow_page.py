@@ -1019,9 +1019,44 @@ def test_nothing_spills_and_the_button_is_in_view(
             assert page.locator("#shoot").evaluate(IN_VIEW)
         if state in BINS:
             expect(page.locator("#answer-bin")).to_be_in_viewport(ratio=1)
-            if text == 1 and size[1] > 400:
+            if text == 1:
                 expect(page.locator("#again")).to_be_in_viewport(ratio=1)
     assert {state: by for state, by in spilled.items() if max(by) > 0} == {}
+
+
+def place_of(page: Page, selector: str) -> Mapping[str, float]:
+    found = page.locator(selector).bounding_box()
+    assert found
+    return found
+
+
+def right_of(page: Page, selector: str) -> float:
+    at = place_of(page, selector)
+    return at["x"] + at["width"]
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "en-GB"])
+@pytest.mark.parametrize("size", [(844, 390), (740, 360), (667, 375)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_on_a_phone_on_its_side_the_frame_takes_the_height_and_the_buttons_stand_beside(
+    visit: Visits, server: Collecting, size: tuple[int, int], language: str
+) -> None:
+    page = visit(server.url, locale=language, viewport={"width": size[0], "height": size[1]})
+    expect(page.locator("body.live")).to_be_attached()
+    assert place_of(page, "#frame")["height"] > 0.85 * size[1]
+    page.evaluate("document.getElementById('notice').textContent = 'The server is away; trying again …'")
+    for beside in ("#shoot", "#pick", "#notice", "#collecting"):
+        assert place_of(page, beside)["x"] >= right_of(page, "#frame")
+    for state in through_all(page):
+        if state in BINS or state == "unsure":
+            expect(page.locator("#again")).to_be_in_viewport(ratio=1)
+            beside = "#likeliest" if state == "unsure" else "#answer-how"
+            expect(page.locator(beside)).to_be_in_viewport(ratio=1)
+            assert place_of(page, "#choices")["x"] >= right_of(page, beside)
+            assert page.evaluate("document.scrollingElement.scrollHeight") == size[1]
+    page = visit(server.url, sees="nothing", locale=language, viewport={"width": size[0], "height": size[1]})
+    expect(page.locator("#why")).to_be_visible()
+    assert page.locator("#shoot").evaluate(IN_VIEW)
+    assert place_of(page, "#shoot")["x"] >= right_of(page, "#why")
 
 
 def violations(page: Page) -> list[str]:
