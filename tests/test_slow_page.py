@@ -1059,6 +1059,37 @@ def test_on_a_phone_on_its_side_the_frame_takes_the_height_and_the_buttons_stand
     assert place_of(page, "#shoot")["x"] >= right_of(page, "#why")
 
 
+BROKEN = r"""() => {
+  const range = document.createRange(), broken = [];
+  for (const each of document.querySelectorAll("h1, h2, h3, b, button, label, span, p")) {
+    for (const text of each.childNodes) {
+      for (const word of text.nodeType === Node.TEXT_NODE ? text.data.matchAll(/[A-Za-z]+/g) : []) {
+        range.setStart(text, word.index);
+        range.setEnd(text, word.index + word[0].length);
+        if (new Set([...range.getClientRects()].map(line => Math.round(line.top))).size > 1) broken.push(word[0]);
+      }
+    }
+  }
+  return broken;
+}"""
+
+
+@pytest.mark.parametrize("size", [(320, 568), (390, 844), (844, 390)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_text_of_twice_the_size_breaks_no_word_but_one_that_is_longer_than_its_line(
+    visit: Visits, server: Collecting, size: tuple[int, int]
+) -> None:
+    page = visit(server.url, locale="en-GB", viewport={"width": size[0], "height": size[1]})
+    expect(page.locator("body.live")).to_be_attached()
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    broken = {state: page.evaluate(BROKEN) for state in through_all(page)}
+    assert {state: words for state, words in broken.items() if words} == {}
+    answered_once(page, COLOURS["red"], "hazardous")
+    for name in ("answer-bin", "answer-kind", "answer-how", "wrong"):
+        page.evaluate("name => document.getElementById(name).textContent = 'long'.repeat(30)", name)
+    assert "long" * 30 in page.evaluate(BROKEN)
+    assert max(page.evaluate(SPILLED)) <= 0
+
+
 def violations(page: Page) -> list[str]:
     found = Axe().run(page).response["violations"]
     return [f"{each['id']}: {node['target']} {node['failureSummary']}" for each in found for node in each["nodes"]]
