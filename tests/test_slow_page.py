@@ -288,6 +288,12 @@ def test_an_unsure_answer_names_the_two_likeliest_bins(visit: Visits, server: Co
     assert "厨余垃圾" in said
     assert "有害垃圾" not in said
     assert spoken(page)[0]["text"] == "不确定，可能是可回收物或厨余垃圾"
+    first, second = page.locator("#likeliest li").all()
+    one, other = first.bounding_box(), second.bounding_box()
+    assert one
+    assert other
+    assert one["x"] + one["width"] == pytest.approx(other["x"])  # one surface of two colours, no buttons
+    assert first.evaluate("each => getComputedStyle(each).borderStyle") == "none"
 
 
 def test_an_answer_leaves_its_times_in_order(visit: Visits, server: Collecting) -> None:
