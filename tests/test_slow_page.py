@@ -874,6 +874,31 @@ def test_a_model_of_fewer_kinds_behind_the_page_is_asked_for_what_it_knows(
         assert set(numbers) == {"0", "1", "2", "none"}
 
 
+@pytest.mark.parametrize(
+    ("scores", "likely"), [((0.986, 0.008, 0.004, 0.002), []), ((0.6, 0.38, 0.012, 0.008), ["0", "1", "2"])]
+)
+def test_only_kinds_of_at_least_one_per_cent_are_listed_as_likely(
+    visit: Visits, server: Collecting, scores: tuple[float, ...], likely: list[str]
+) -> None:
+    page = visit(server.url, sees="nothing")
+    has_state(page, "looking")
+    named = [text.split("/") for text in KINDS]
+    predictions = [
+        {"class_id": i, "name": name, "bin": bin_name, "score": score}
+        for i, ((bin_name, name), score) in enumerate(zip(named, scores, strict=True))
+    ]
+    reply = {"results": [{"sure": not likely, "bin": None, "predictions": predictions, "error": None}]}
+    page.route("**/v1/predict*", lambda route: route.fulfill(json=reply))
+    pick(page, png(COLOURS["red"]))
+    has_state(page, "answered")
+    page.click("#wrong")
+    first, *_ = page.locator("#kinds-list h3").all_inner_texts()
+    assert (first == "可能是") == bool(likely)
+    assert page.locator("#kinds ul").first.locator("button").evaluate_all(
+        "all => all.map(each => each.dataset.class)"
+    ) == (likely or ["0"])
+
+
 def test_none_of_the_kinds_takes_the_wrong_answer_off_the_screen(visit: Visits, server: Collecting) -> None:
     page = visit(server.url, sees="nothing")
     answered_once(page, COLOURS["red"], "hazardous")

@@ -55,6 +55,9 @@ export class Words {
 export const isOfKnown = (reply, facts) =>
   Boolean(facts) && reply.predictions.every((each) => facts.classes[each.class_id]?.name === each.name);
 
+/** Whether a score is worth naming. */
+export const isLikely = ({ score }) => score >= 0.01;
+
 /** The likeliest bins with their summed scores and the likeliest kind of each. */
 export function likeliestBins(words, predictions) {
   const bins = new Map();
@@ -64,7 +67,7 @@ export function likeliestBins(words, predictions) {
     const sum = bins.get(name) ?? { bin: kind.bin, kind, score: 0 };
     bins.set(name, { ...sum, score: sum.score + each.score });
   }
-  return [...bins.values()].sort((a, b) => b.score - a.score).slice(0, 2).filter((each, i) => i === 0 || each.score >= 0.01);
+  return [...bins.values()].sort((a, b) => b.score - a.score).slice(0, 2).filter((each, i) => i === 0 || isLikely(each));
 }
 
 function paint(fill) {
@@ -118,7 +121,7 @@ function showNone() {
 }
 
 function runnersUp(predictions, words) {
-  const others = predictions.slice(1, 4).filter((each) => each.score >= 0.01);
+  const others = predictions.slice(1, 4).filter(isLikely);
   const said = others.map((each) => `${pick(words.kind(each))} ${percent(each.score)}`);
   return said.length ? t("others") + said.join(languageNow() === "zh" ? "，" : ", ") : "";
 }

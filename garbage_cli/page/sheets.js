@@ -1,5 +1,5 @@
 // The dialogs: which kind it really is, the history, the counts of the day.
-import { $, UNSURE, el, sign } from "./answer.js";
+import { $, UNSURE, el, isLikely, sign } from "./answer.js";
 import * as past from "./history.js";
 import { languageNow, otherLanguage, pick, t, tagOf } from "./words.js";
 
@@ -22,10 +22,10 @@ export function askKind(words, predictions, chosen) {
     return [title, items];
   };
   const all = (words.facts?.classes ?? predictions).map((each) => words.kind(each));
-  const likely = predictions.slice(0, 5).map((each) => words.kind(each));
+  const likely = predictions.slice(0, 5).filter(isLikely).map((each) => words.kind(each));
   const bins = [...new Map(all.map((kind) => [kind.bin.key || kind.bin.chinese, kind.bin])).values()];
   list.replaceChildren(
-    ...group(t("likely"), likely),
+    ...(likely.length ? group(t("likely"), likely) : []),
     ...bins.flatMap((bin) => group(pick(bin) || t("noBin"), all.filter((kind) => kind.bin.key === bin.key && kind.bin.chinese === bin.chinese), bin)),
     ...group(t("notListed"), [{ id: "none", chinese: t("noneOfThese") }]),
   );
