@@ -729,22 +729,73 @@ def test_a_region_changes_the_words_and_is_remembered(visit: Visits, server: Col
     expect(page.locator("#answer-bin")).to_have_text("干垃圾")
 
 
-def test_a_key_is_asked_for_once_and_remembered(visit: Visits, bundle: Path, tmp_path: Path) -> None:
-    key = "a-key-that-nobody-guesses-0123456789"
-    (tmp_path / "keys.txt").write_text(f"phone: {key}\n")
-    with serving(bundle, "--api-key-file", tmp_path / "keys.txt") as locked:
-        page = visit(locked.url)
-        visit.provokes("401")
-        expect(page.locator("#settings")).to_be_visible()
-        expect(page.locator("#key")).to_be_focused()
-        page.keyboard.type(key)
-        page.keyboard.press("Enter")
-        if page.locator("#settings").is_visible():
-            page.keyboard.press("Escape")
-        shoot(page)
-        page.reload()
-        shoot(page)
-        expect(page.locator("#settings")).to_be_hidden()
+KEY = "a-key-that-nobody-guesses-0123456789"
+
+
+@pytest.fixture
+def locked(bundle: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of a server that asks for the key."""
+    (tmp_path / "keys.txt").write_text(f"phone: {KEY}\n")
+    with serving(bundle, "--api-key-file", tmp_path / "keys.txt") as running:
+        yield running.url
+
+
+@pytest.mark.parametrize(
+    ("language", "none", "wrong"),
+    [
+        ("zh-CN", "服务器要求 API 密钥，请填写。", "服务器不接受这个 API 密钥，请检查后重新填写。"),
+        (
+            "en-GB",
+            "The server asks for an API key. Please enter it.",
+            "The server does not accept this API key. Please check it and enter it again.",
+        ),
+    ],
+)
+def test_a_wrong_key_is_said_to_be_and_nothing_is_said_any_more_once_one_is_accepted(
+    visit: Visits, locked: str, language: str, none: str, wrong: str
+) -> None:
+    page = visit(locked, locale=language)
+    visit.provokes("401")
+    for said, typed in ((none, "a key that is none"), (wrong, KEY)):
+        expect(page.locator("#notice")).to_have_text(said)
+        expect(page.locator("#key-needed")).to_have_text(said)
+        page.fill("#key", typed)
+        page.keyboard.press("Tab")
+    expect(page.locator("#notice")).to_be_empty()
+    expect(page.locator("#key-needed")).to_be_empty()
+
+
+@pytest.mark.parametrize(("language", "said"), [("zh-CN", "请在这个浏览器里打开"), ("en-GB", "in this browser")])
+def test_a_kiosk_says_where_its_key_is_entered_and_takes_it_from_there(
+    visit: Visits, locked: str, language: str, said: str
+) -> None:
+    kiosk = visit(locked, "?kiosk=1", locale=language, sees="nothing")
+    visit.provokes("401")
+    expect(kiosk.locator("#notice")).to_contain_text(said)
+    expect(kiosk.locator("#notice")).to_contain_text(f"{locked}/")
+    expect(kiosk.locator("#settings")).to_be_hidden()
+    page = kiosk.context.new_page()
+    page.goto(locked)
+    page.fill("#key", KEY)
+    page.keyboard.press("Enter")
+    expect(kiosk.locator("#notice")).to_be_empty()
+    pick(kiosk, png(COLOURS["red"]))
+    is_answered(kiosk, "hazardous")
+
+
+def test_a_key_is_asked_for_once_and_remembered(visit: Visits, locked: str) -> None:
+    page = visit(locked)
+    visit.provokes("401")
+    expect(page.locator("#settings")).to_be_visible()
+    expect(page.locator("#key")).to_be_focused()
+    page.keyboard.type(KEY)
+    page.keyboard.press("Enter")
+    if page.locator("#settings").is_visible():
+        page.keyboard.press("Escape")
+    shoot(page)
+    page.reload()
+    shoot(page)
+    expect(page.locator("#settings")).to_be_hidden()
 
 
 def test_what_is_being_typed_stays_when_something_else_arrives(visit: Visits, server: Collecting) -> None:
@@ -939,6 +990,7 @@ def test_a_photo_for_a_server_that_is_away_is_said_to_be_unanswered(visit: Visit
         visit.provokes(*AWAY)
     page.click("#shoot")
     has_state(page, "failed")
+    expect(page.locator("#frame")).to_have_css("opacity", "1")
     expect(page.locator("#notice")).to_contain_text("连不上服务器")
     expect(page.locator("body")).to_have_attribute("data-server", "away")
 

@@ -23,6 +23,7 @@ let answer = null; // the one on the screen
 let turn = 0; // of photos; a reply to an older one is dropped
 let renewed = false; // a newer page is here
 let starting = null; // a camera that is being asked for
+let locked = false; // the server asks for a key, or for another one
 let shownAt = 0, sayTimer, failTimer, resetTimer, sleepTimer, stopWatching = null, lookForServer = () => {};
 
 const state = () => body.dataset.state;
@@ -207,17 +208,30 @@ async function loadFacts() {
     remember("facts", facts);
     words = new Words(facts, recall("region", "national"));
     draw();
+    if (locked) unlock();
   } catch (error) {
     if (error instanceof server.NeedsKey) askForKey();
   }
 }
 
 function askForKey() {
-  notice(t("needsKey"), KIOSK ? 0 : 8);
-  if (KIOSK) return; // settings are not for who passes by
+  locked = true;
+  const wrong = server.key() !== "";
+  if (KIOSK) { // settings are not for who passes by
+    notice(t(wrong ? "wrongKeyKiosk" : "needsKeyKiosk", new URL("./", document.baseURI).href));
+    return;
+  }
+  notice(t(wrong ? "wrongKey" : "needsKey"));
   openSettings();
-  $("key-needed").textContent = t("needsKey");
+  $("key-needed").textContent = $("notice").textContent;
   $("key").focus();
+}
+
+/** The key was accepted. */
+function unlock() {
+  locked = false;
+  notice("");
+  $("key-needed").textContent = "";
 }
 
 function serverIs(here) {
@@ -384,6 +398,7 @@ function listen() {
     $("key-needed").textContent = "";
     loadFacts();
   });
+  addEventListener("storage", (event) => event.key === "garbage.key" && loadFacts()); // entered in another window, for a kiosk
   addEventListener("keydown", (event) => {
     if (event.key === "Escape" && state() === "answered" && !isOpen()) again();
   });
