@@ -435,6 +435,36 @@ def test_two_taps_correct_an_answer_and_the_photo_moves_to_what_a_person_said(
     assert {sample.path.name for sample in each.train + each.val} >= {corrected, confirmed}
 
 
+def test_what_a_person_said_can_be_said_anew_and_the_last_one_counts(visit: Visits, server: Collecting) -> None:
+    page = visit(server.url, sees="nothing")
+    before = server.files()
+    answered_once(page, COLOURS["blue"], "recyclable")
+    becomes_true(page, lambda: len(server.files() - before) == 1)
+    name = (server.files() - before).pop().rpartition("/")[2]
+    place = f"train/{KINDS[CAN]}/{name}"
+
+    def says(choice: object) -> None:
+        page.click("#wrong")
+        page.locator(f'#kinds [data-class="{choice}"]').first.click()
+        expect(page.locator("#wrong")).to_have_text("更改")
+        expect(page.locator("#right")).to_be_hidden()
+
+    page.click("#right")
+    becomes_true(page, lambda: place in server.files())
+    says(BATTERY)
+    is_answered(page, "hazardous")
+    becomes_true(page, lambda: f"train/{KINDS[BATTERY]}/{name}" in server.files())
+    says("none")
+    becomes_true(page, lambda: f"none/{name}" in server.files())
+    says(CAN)
+    is_answered(page, "recyclable")
+    becomes_true(page, lambda: place in server.files())
+    assert [each for each in server.files() if each.endswith(name)] == [place]
+    answers, counts = history(page)
+    assert "已确认" in answers[0]
+    assert counts == {"recyclable": 1}
+
+
 def test_a_photo_is_kept_only_where_its_sender_agrees(visit: Visits, server: Collecting) -> None:
     page = visit(server.url)
     sets(page, collect=False)

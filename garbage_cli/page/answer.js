@@ -104,8 +104,7 @@ export function show(answer, words) {
   put("answer-others", unsure || answer.kind ? "" : runnersUp(answer.predictions, words));
   showLikeliest(unsure ? likeliestBins(words, answer.predictions) : []);
   $("right").hidden = unsure || Boolean(answer.kind);
-  $("wrong").hidden = Boolean(answer.kind);
-  $("wrong").textContent = t(unsure ? "choose" : "wrong");
+  $("wrong").textContent = t(answer.kind ? "change" : unsure ? "choose" : "wrong"); // what was said can be said anew
 }
 
 /** What a person said is none of the kinds: no bin, and nothing to prepare. */
@@ -117,7 +116,8 @@ function showNone() {
   put("answer-other-language", inLanguage("noneOfThese", otherLanguage()), otherLanguage());
   for (const id of ["answer-kind", "answer-kind-other", "answer-score", "answer-how", "answer-others"]) put(id, "");
   showLikeliest([]);
-  $("right").hidden = $("wrong").hidden = true;
+  $("right").hidden = true;
+  $("wrong").textContent = t("change");
 }
 
 function runnersUp(predictions, words) {

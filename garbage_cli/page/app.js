@@ -23,6 +23,7 @@ let answer = null; // the one on the screen
 let turn = 0; // of photos; a reply to an older one is dropped
 let renewed = false; // a newer page is here
 let starting = null; // a camera that is being asked for
+let told = Promise.resolve(); // what people said, once the server knows it
 let locked = false; // the server asks for a key, or for another one
 let shownAt = 0, sayTimer, failTimer, resetTimer, sleepTimer, stopWatching = null, lookForServer = () => {};
 
@@ -180,7 +181,7 @@ const hush = () => voice.hush();
 
 // ---- what a person says of it
 
-async function noted(about, said) {
+function noted(about, said) {
   const kind = said && { class_id: said.id, name: said.chinese, bin: said.binName };
   past.change(about.at, { said: kind, bin: said ? said.bin.key : "" });
   if (answer?.at === about.at) {
@@ -191,11 +192,9 @@ async function noted(about, said) {
     restartKiosk();
   }
   if (!about.id) return;
-  try {
-    await server.correct(about.id, kind);
-  } catch {
+  told = told.then(() => server.correct(about.id, kind)).catch(() => { // one after another: the last one counts
     if (answer?.at === about.at) $("thanks").textContent = t("notSent");
-  }
+  });
 }
 
 // ---- the server
@@ -362,7 +361,8 @@ function listen() {
   $("right").addEventListener("click", () => noted(answer, words.kind(answer.predictions[0])));
   $("wrong").addEventListener("click", () => {
     const about = answer; // also if another photo comes meanwhile
-    askKind(words, about.sure ? about.predictions.slice(1) : about.predictions, (kind) => noted(about, kind));
+    const open = about.kind || about.none || !about.sure; // also the first answer may be what it is
+    askKind(words, open ? about.predictions : about.predictions.slice(1), (kind) => noted(about, kind));
   });
   $("open-history").addEventListener("click", () => {
     drawHistory(words);

@@ -19,6 +19,7 @@ const WORDS = {
   right: ["对", "Right"],
   wrong: ["不对", "Wrong"],
   choose: ["是什么？", "What is it?"],
+  change: ["更改", "Change"],
   again: ["再来一张", "Next photo"],
   whatIsIt: ["这是什么？", "What is it?"],
   likely: ["可能是", "Likeliest"],
