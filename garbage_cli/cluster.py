@@ -53,10 +53,11 @@ def joined(address: str = "", *, what: str, cores: int | None = None) -> Iterato
     _check_address(where)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        _start(ray, where or LOCAL, cores)
-        with suppress(ValueError):  # only the main thread may
-            signal.signal(signal.SIGTERM, _end)  # Ray's own leaves a node running
-        yield ray
+        with vendor.native_muted():
+            _start(ray, where or LOCAL, cores)
+            with suppress(ValueError):  # only the main thread may
+                signal.signal(signal.SIGTERM, _end)  # Ray's own leaves a node running
+            yield ray
     finally:
         ray.shutdown()
         with suppress(ValueError):

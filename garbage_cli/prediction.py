@@ -4,7 +4,7 @@ Knows labels. Does not know how scores are made or where.
 """
 
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,10 +15,11 @@ from garbage_cli.labels import Label
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """An encoded image under the name the person gave it: a file, or bytes already in hand."""
+    """An encoded image under the name the person gave it: a file, bytes already in hand, or what fetches them."""
 
     name: str
-    source: Path | bytes
+    source: Path | bytes | Callable[[int], bytes]
+    """A function gets the limit in bytes, and raises ImageError as `read` does."""
 
     @classmethod
     def from_path(cls, path: Path) -> "Photo":
@@ -29,6 +30,8 @@ class Photo:
         """Return the encoded bytes; raise ImageError if there are none, or more than `max_bytes`."""
         if isinstance(self.source, bytes):
             return self.source
+        if not isinstance(self.source, Path):
+            return self.source(max_bytes)
         try:
             status = self.source.stat()
             if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever

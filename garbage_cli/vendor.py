@@ -83,6 +83,16 @@ def ray(what: str) -> ModuleType:
     return _import("ray", what=what, package="ray", extra="scale")
 
 
+def pyarrow_fs(what: str) -> ModuleType:
+    """Import pyarrow's file systems."""
+    return _import("pyarrow.fs", what=what, package="pyarrow", extra="scale")
+
+
+def pyarrow_parquet(what: str) -> ModuleType:
+    """Import pyarrow's reader and writer of Parquet."""
+    return _import("pyarrow.parquet", what=what, package="pyarrow", extra="scale")
+
+
 def visualdl(what: str) -> ModuleType:
     """Import VisualDL."""
     return _import("visualdl", what=what, package="visualdl", extra="visualdl")
@@ -128,6 +138,25 @@ def _muted() -> Iterator[None]:
             yield
     finally:
         logging.disable(logging.NOTSET)
+
+
+@contextlib.contextmanager
+def native_muted() -> Iterator[None]:
+    """Let nobody but Python write to stderr: what native code says to file descriptor 2 is dropped."""
+    sys.stderr.flush()
+    before, kept = sys.stderr, os.dup(2)
+    try:
+        with open(kept, "w", buffering=1, encoding="utf-8", errors="backslashreplace") as speaking:  # noqa: PTH123 - a descriptor
+            with open(os.devnull, "w") as nothing:  # noqa: PTH123 - a device
+                os.dup2(nothing.fileno(), 2)
+            sys.stderr = speaking
+            try:
+                yield
+            finally:
+                speaking.flush()
+                os.dup2(kept, 2)
+    finally:
+        sys.stderr = before
 
 
 @contextlib.contextmanager

@@ -1,4 +1,248 @@
 """Millions of photos answered by many machines: in partitions, one predictor per worker, over Ray Data.
 
-Knows partitions, stores of objects and Ray. Does not know the terminal.
+Knows the order of things and Ray Data. Does not know the terminal.
+
+Ray Data gives each worker one partition's names at a time; the worker reads the photos itself and writes their answers
+itself. So neither goes through the driver, and a partition that is done twice, because a machine died, is one file.
 """
+
+import json
+import logging
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from garbage_cli import cluster
+from garbage_cli.bulk import partitions, places
+from garbage_cli.bulk.partitions import DONE_FILE, PLAN_FILE, Form, Plan
+from garbage_cli.bulk.places import Place
+from garbage_cli.bulk.worker import Done, Worker, try_to_start
+from garbage_cli.errors import ClusterError, ConfigError, GarbageError, ImageError
+from garbage_cli.images import mute_warnings
+from garbage_cli.sources import Sources, read_list
+
+if TYPE_CHECKING:
+    from garbage_cli.engines import Options
+
+__all__ = ["Asked", "Begun", "Done", "Finished", "predict"]
+
+WHAT = "predict --ray"
+RETRIES = 3
+"""Times that a partition is begun anew after its worker was lost; one that takes each along ends the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be answered, by what, and where the answers go."""
+
+    names: tuple[str, ...]
+    out: str
+    form: Form
+    model: Path
+    listed: str | None = None
+    size: int = 500
+    """Photos of a partition."""
+    resume: bool = False
+    engine: str = "auto"
+    precision: str = "auto"
+    options: "Options | None" = None
+    threshold: float | None = None
+    address: str = ""
+    """Of the cluster, as `cluster.joined` takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The photos are counted and the cluster is joined."""
+
+    photos: int
+    before: int
+    """Photos that were answered already."""
+    machines: int
+    workers: int
+    why: str
+    """Which engine, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Every partition's file is there."""
+
+    photos: int
+    failed: int
+    """Of those that were answered now."""
+    seconds: float
+
+
+def predict(asked: Asked, *, tell: Callable[[str], object] = lambda text: None) -> Iterator[Begun | Done | Finished]:
+    """Answer photos; yield Begun, Done for each partition as it is written, in any order, and Finished.
+
+    Raises ImageError if there is no photo, ConfigError if the output can't be what is meant or can't be written,
+    ClusterError if there is no cluster or a machine can't work; what is written by then stays, for `resume`.
+    """
+    mute_warnings()
+    out = Place(asked.out)
+    before = _before(out, resume=asked.resume)
+    names = list(_found(asked))
+    plan, model, why = _planned(asked, names, tell)
+    if before is not None:
+        plan = replace(plan.goes_on_with(before, out), run=plan.run)
+    out.write(PLAN_FILE, plan.to_json())
+    left = plan.left(out.names())
+    began, failed = time.monotonic(), 0
+    with cluster.joined(asked.address, what=WHAT) as ray:
+        workers = _workers(ray)
+        todo = sum(map(plan.length, left))
+        yield Begun(len(names), len(names) - todo, len(cluster.machines(ray)), min(workers, len(left)), why)
+        settings = {"start": str(Path.cwd()), "roots": _roots(asked), "cores": 1}
+        with closing(
+            _answered(ray, plan, asked.out, model, names, left, min(workers, len(left)), settings)
+        ) as answered:
+            for done in answered:
+                failed += done.failed
+                yield done
+    if missing := plan.left(out.names()):
+        raise ClusterError(
+            f"{len(missing)} of {plan.partitions} files are not in {out}, the first is {plan.file(missing[0])}; do all "
+            "machines write to the same folder? go on with --resume"
+        )
+    finished = Finished(len(names), failed, time.monotonic() - began)
+    out.write(DONE_FILE, (json.dumps({**asdict(finished), "partitions": plan.partitions}, indent=2) + "\n").encode())
+    yield finished
+
+
+def _before(out: Place, *, resume: bool) -> Plan | None:
+    """The plan of a folder that is gone on with; raise ConfigError if it has answers and is not to be."""
+    there = out.names()
+    data = out.read(PLAN_FILE) if PLAN_FILE in there else None
+    if data is None:
+        if any(name.startswith("part-") for name in there):
+            raise ConfigError(f"{out} holds files of answers that are not of ours; name another folder")
+        return None
+    if not resume:
+        raise ConfigError(f"{out} has answers in it; go on with --resume, name another folder, or delete it")
+    return Plan.from_json(data, f"{out}/{PLAN_FILE}")
+
+
+def _found(asked: Asked) -> Iterator[str]:
+    """The names of all photos, in the order in which they were asked for, sorted within each folder."""
+    number = 0
+    for name in _found_by_name(asked):
+        number += 1
+        yield name
+    if not number:
+        raise ImageError(f"no photo in {', '.join(asked.names) or asked.listed}")
+
+
+def _found_by_name(asked: Asked) -> Iterator[str]:
+    for name in asked.names:
+        if places.is_remote(name):
+            yield from places.found(name)
+        else:
+            yield from (photo.name for photo in Sources((name,)).photos())
+    if asked.listed is not None:
+        for name in read_list(asked.listed):  # paths lose a slash where two follow each other
+            remote = name.startswith("s3:/") and not places.is_remote(name)
+            yield places.SCHEME + name.removeprefix("s3:/") if remote else name
+
+
+def _roots(asked: Asked) -> list[str]:
+    """What was named and lies on a disk; a pattern's photos are looked for one by one."""
+    return [name for name in asked.names if not places.is_remote(name) and Path(name).exists()]
+
+
+def _planned(asked: Asked, names: Sequence[str], tell: Callable[[str], object]) -> tuple[Plan, dict[str, bytes], str]:
+    """The plan, the files of the model, and why this engine. It is chosen here, so that all machines answer alike."""
+    from garbage_cli.engines import Options
+    from garbage_cli.predictor import Predictor
+
+    predictor = Predictor.load(
+        asked.model, engine=asked.engine, precision=asked.precision, options=asked.options or Options(),
+        threshold=asked.threshold, photos=len(names), tell=tell,
+    )  # fmt: skip
+    bundle = predictor.bundle
+    plan = Plan(
+        asked.form, len(names), asked.size, partitions.digest(names), bundle.digest, predictor.engine,
+        predictor.precision, predictor.threshold,
+    )  # fmt: skip
+    from garbage_cli.bundle import MANIFEST_FILE
+
+    return plan, {name: (bundle.root / name).read_bytes() for name in (*bundle.files, MANIFEST_FILE)}, predictor.why
+
+
+def _workers(ray: Any) -> int:
+    """How many workers the machines have cores for."""
+    workers = sum(int(machine["Resources"].get("CPU", 0)) for machine in cluster.machines(ray))
+    if not workers:
+        raise ClusterError("no machine of the cluster has a core to give; start them with `ray start --num-cpus`")
+    return workers
+
+
+class _Mapper:
+    """What Ray Data starts on each machine."""
+
+    def __init__(self, plan: Plan, out: str, model: Any, settings: dict[str, Any]) -> None:
+        import ray
+
+        self._worker = try_to_start(plan, out, ray.get(model), **settings)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        if not isinstance(self._worker, Worker):
+            return {"said": [_error(self._worker)]}
+        try:
+            done = self._worker.answer(int(batch["number"][0]), json.loads(batch["names"][0]))
+        except GarbageError as error:
+            return {"said": [_error(error)]}
+        return {"said": [json.dumps(asdict(done))]}
+
+
+def _error(error: GarbageError) -> str:
+    return json.dumps({"error": str(error), "kind": type(error).__name__})
+
+
+def _answered(
+    ray: Any, plan: Plan, out: str, model: dict[str, bytes], names: Sequence[str], left: Sequence[int],
+    workers: int, settings: dict[str, Any],
+) -> Generator[Done, None, None]:  # fmt: skip
+    """Have Ray Data's workers answer partitions, and yield what each says of them, as it comes."""
+    if not left:
+        return
+    from ray.data import ActorPoolStrategy, DataContext
+    from ray.exceptions import RayError, RayTaskError
+
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    rows = [{"number": number, "names": json.dumps(list(some))} for number, some in partitions.cut(names, plan, left)]
+    data = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        _Mapper,
+        batch_size=1,
+        fn_constructor_args=(plan, out, ray.put(model), settings),
+        compute=ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
+        num_cpus=1,
+        max_restarts=-1,
+        max_task_retries=RETRIES,
+    )
+    try:
+        for batch in data.iter_batches(batch_size=None, prefetch_batches=0):
+            for said in batch["said"]:
+                yield _understood(json.loads(str(said)))
+    except RayTaskError:  # a bug of ours, with its traceback
+        raise
+    except RayError as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ClusterError(
+            f"the cluster gave up: {reason}; what is answered is in {out}: go on with --resume"
+        ) from None
+
+
+def _understood(said: dict[str, Any]) -> Done:
+    if "error" in said:
+        kind = ConfigError if said["kind"] == "ConfigError" else ClusterError
+        raise kind(said["error"])
+    return Done(**said)

@@ -1,13 +1,14 @@
 """predict: from photos to answers; and what `request` shares with it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from garbage_cli.cli.app import Json, app
+from garbage_cli.cli.clusters import Ray, WithRay
 from garbage_cli.cli.engines import Engine, Precision, Set, Verbose, options
 
 if TYPE_CHECKING:
@@ -22,6 +23,14 @@ Photos = Annotated[
         show_default=False,
     ),
 ]
+Places = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Photos, folders of photos, patterns such as 'photos/**/*.jpg', or - for one photo on stdin. "
+        "With --ray s3://BUCKET/PATH too.",
+        show_default=False,
+    ),
+]
 Listed = Annotated[
     str | None,
     typer.Option("--list", metavar="FILE", help="A file of paths, one a line; - is stdin.", show_default=False),
@@ -31,7 +40,7 @@ Csv = Annotated[
     typer.Option(
         "--csv",
         metavar="FILE",
-        help="Write a row per photo for spreadsheets; - is stdout. Not --csv - with --json.",
+        help="Write a row per photo for spreadsheets; - is stdout. Not --csv - with --json. With --ray a folder.",
         show_default=False,
     ),
 ]
@@ -55,11 +64,17 @@ Threshold = Annotated[
 Model = Annotated[Path, typer.Option("--model", help="Inference folder, from `garbage export`.")]
 
 
-@app.command()
+@app.command(cls=WithRay)
 def predict(
-    photos: Photos = None,
+    photos: Places = None,
     listed: Listed = None,
     csv: Csv = None,
+    parquet: Annotated[
+        str | None,
+        typer.Option(
+            "--parquet", metavar="DIR", help="With --ray: write files of Parquet into DIR.", show_default=False
+        ),
+    ] = None,
     resume: Resume = False,
     annotate: Annotate = None,
     model: Model = Path("inference"),
@@ -68,17 +83,40 @@ def predict(
     engine: Engine = "auto",
     precision: Precision = "auto",
     set_: Set = None,
+    ray: Ray = None,
+    partition: Annotated[
+        int, typer.Option("--partition", help="With --ray: photos of one file of answers.", min=1, max=1_000_000)
+    ] = 500,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Say which bin each photo belongs in, or 不确定 not sure. A bad photo is named, the rest go on; exit code 1.
 
+    With --ray the photos are shared out over the cores of many machines, and DIR of --csv or --parquet is a folder
+    that all of them see, or s3://BUCKET/PATH: a file per partition, each photo in one row.
+
     \b
     garbage predict img.jpg
     garbage predict photos/ --json > answers.jsonl
     garbage predict photos/ --csv answers.csv --annotate drawn/
+    garbage predict --ray head:6379 s3://bucket/photos --parquet s3://bucket/answers
     """
     from garbage_cli.console.terminal import say
+
+    if ray is not None:
+        refused = {"--annotate": annotate, "--top-k": top_k}
+        _predict_on_ray(
+            photos, listed, csv, parquet, refused=refused, verbose=verbose, json=json,
+            asked={
+                "model": model, "threshold": threshold, "engine": engine, "precision": precision,
+                "options": options(set_), "size": partition, "resume": resume, "address": ray,
+            },
+        )  # fmt: skip
+        return
+    if parquet is not None:
+        raise typer.BadParameter("--parquet: files of Parquet are written with --ray; without it, use --csv FILE")
+    if remote := next((name for name in photos or () if name.startswith("s3://")), None):
+        raise typer.BadParameter(f"{remote}: stores of objects are read with --ray and --csv DIR or --parquet DIR")
     from garbage_cli.predictor import UNCOUNTED, Predictor
 
     asked = ask(photos, listed, csv=csv, resume=resume, annotate=annotate, json=json)
@@ -95,6 +133,36 @@ def predict(
     if verbose:
         say(predictor.why)
     asked.answer(predictor)
+
+
+def _predict_on_ray(
+    photos: list[str] | None,
+    listed: str | None,
+    csv: str | None,
+    parquet: str | None,
+    *,
+    refused: Mapping[str, object],
+    asked: dict[str, Any],
+    verbose: bool,
+    json: bool,
+) -> None:
+    """Have a cluster answer; exit code 1 if a photo got no answer."""
+    if (csv is None) == (parquet is None):
+        raise typer.BadParameter("--ray: name the folder for the answers, with --csv DIR or --parquet DIR")
+    if given := next((name for name, value in refused.items() if value is not None), None):
+        raise typer.BadParameter(f"{given}: not with --ray, whose answers are rows of the likeliest kind")
+    if "-" in (*(photos or ()), listed, csv, parquet):
+        raise typer.BadParameter("-: not with --ray; the other machines have no part in stdin and stdout")
+    if not photos and listed is None:
+        raise typer.BadParameter("name photos, folders or patterns, or a list of them with --list FILE")
+    from garbage_cli import bulk
+    from garbage_cli.console import bulk as view
+    from garbage_cli.console.terminal import say
+
+    out = str(parquet if csv is None else csv)
+    request = bulk.Asked(tuple(photos or ()), out, "parquet" if csv is None else "csv", listed=listed, **asked)
+    if not view.show(bulk.predict(request, tell=say), out_name=out, verbose=verbose, json=json):
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,126 @@
+"""One worker on one of the machines: it holds a predictor, and turns a partition's names into its file.
+
+Knows the predictor and places. Does not know Ray, which starts it, nor the other workers.
+"""
+
+import os
+import socket
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from garbage_cli import __version__
+from garbage_cli.bulk import places
+from garbage_cli.bulk.partitions import PLAN_FILE, Plan, written
+from garbage_cli.bulk.places import Place
+from garbage_cli.errors import ClusterError, GarbageError, ImageError
+from garbage_cli.images import DEFAULT_LIMITS, mute_warnings
+from garbage_cli.parallel import ordered_map
+from garbage_cli.prediction import Photo
+from garbage_cli.predictor import UNCOUNTED, Predictor
+
+FETCHERS = 8
+"""Photos of a store that are fetched side by side, so that nobody waits for the network's delay."""
+AHEAD = 16
+"""Photos that are fetched before they are decoded."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A partition whose file is written."""
+
+    number: int
+    photos: int
+    failed: int
+    bins: Mapping[str, int] = field(default_factory=dict)
+    """How many photos went into which bin; "" is "not sure"."""
+    machine: str = ""
+    seconds: float = 0.0
+
+
+class Worker:
+    """Answers partitions. What keeps it from working is said at the first one, not raised when it is started."""
+
+    def __init__(
+        self, plan: Plan, out: str, model: Mapping[str, bytes], *, start: str, roots: Sequence[str], cores: int
+    ) -> None:
+        """`model` holds the bundle's files; `start` is the folder from which relative names count; `roots` are the
+        folders and files that were named, which must be seen from here.
+        """
+        self._plan, self._out, self._start = plan, Place(out), Path(start)
+        mute_warnings()
+        self._check(roots)
+        with tempfile.TemporaryDirectory(prefix="garbage-model-") as folder:
+            for name, data in model.items():
+                Path(folder, Path(name).name).write_bytes(data)
+            self._predictor = Predictor.load(
+                Path(folder), engine=plan.engine, precision=plan.precision, threshold=plan.threshold, top_k=1,
+                threads=cores, photos=UNCOUNTED,
+            )  # fmt: skip
+            self._predictor.warm_up()
+
+    def _check(self, roots: Sequence[str]) -> None:
+        """Raise ClusterError if this machine can't see what all must see."""
+        here = socket.gethostname()
+        if self._plan.garbage != __version__:
+            raise ClusterError(
+                f"{here} has garbage {__version__}, not {self._plan.garbage}; install the same everywhere"
+            )
+        for root in roots:
+            if not (self._start / root).exists():
+                raise ClusterError(
+                    f"{here} does not see {self._start / root}; put the photos on a disk that all machines share, or "
+                    f"into a store of objects ({places.SCHEME}…)"
+                )
+        plan = self._out.read(PLAN_FILE)
+        if plan is None or Plan.from_json(plan, f"{self._out}/{PLAN_FILE}").run != self._plan.run:
+            raise ClusterError(
+                f"{here} does not see {self._out} as this machine does; name a folder on a disk that all machines "
+                f"share, or in a store of objects ({places.SCHEME}…)"
+            )
+
+    def answer(self, number: int, names: Sequence[str]) -> Done:
+        """Answer a partition's photos and write its file; raise ConfigError or ClusterError if that can't be done."""
+        began = time.monotonic()
+        predictions = list(self._predictor.predict(self._photos(names)))
+        if len(predictions) != len(names):
+            raise ClusterError(f"partition {number}: {len(predictions)} answers for {len(names)} photos")
+        self._out.write(self._plan.file(number), written(predictions, self._plan.form))
+        failed = sum(each.error is not None for each in predictions)
+        bins = dict(Counter(each.bin_name or "" for each in predictions if each.error is None))
+        return Done(number, len(names), failed, bins, socket.gethostname(), time.monotonic() - began)
+
+    def _photos(self, names: Sequence[str]) -> Iterator[Photo]:
+        if any(map(places.is_remote, names)):
+            return ordered_map(self._fetched, names, threads=FETCHERS, ahead=AHEAD)
+        return map(self._photo, names)
+
+    def _photo(self, name: str) -> Photo:
+        return Photo(name, self._start / name)
+
+    def _fetched(self, name: str) -> Photo:
+        if not places.is_remote(name):
+            return self._photo(name)
+        try:
+            return Photo(name, places.read(name, DEFAULT_LIMITS.max_bytes))
+        except ImageError as error:
+            return Photo(name, partial(_raise, error))
+
+
+def _raise(error: ImageError, max_bytes: int) -> bytes:
+    raise error
+
+
+def try_to_start(plan: Plan, out: str, model: Mapping[str, bytes], **settings: object) -> "Worker | GarbageError":
+    """A worker, or what keeps it from working: whoever raises as it is started would be started again for ever."""
+    try:
+        return Worker(plan, out, model, **settings)  # type: ignore[arg-type]
+    except GarbageError as error:
+        return error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return ClusterError(f"{socket.gethostname()}, process {os.getpid()}: {where}{error.strerror or error}")

@@ -1,0 +1,89 @@
+"""The view of `predict --ray`: a bar over all machines, and what came of it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from garbage_cli.bulk import Begun, Done, Finished
+from garbage_cli.console.answers import NOT_SURE
+from garbage_cli.console.terminal import count, err, out, print_json, say
+from garbage_cli.errors import GarbageError
+from garbage_cli.labels.bins import bin_called
+
+
+def show(reports: Iterator[Begun | Done | Finished], *, out_name: str, verbose: bool, json: bool) -> bool:
+    """Show reports as they come; return whether every photo that was asked about now was answered."""
+    answered = failed = before = 0
+    bins: Counter[str] = Counter()
+    machines: set[str] = set()
+    columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+    try:
+        with Progress(*columns, TimeRemainingColumn(), console=err, transient=True, disable=not err.is_terminal) as bar:
+            task = bar.add_task("photos", total=None, pace="")
+            for report in reports:
+                if isinstance(report, Begun):
+                    before = report.before
+                    bar.stop()
+                    say(_begun(report))
+                    if verbose:
+                        say(report.why)
+                    bar.start()
+                    bar.update(task, total=report.photos, completed=before)
+                elif isinstance(report, Done):
+                    answered, failed = answered + report.photos - report.failed, failed + report.failed
+                    bins.update(report.bins)
+                    machines.add(report.machine)
+                    bar.advance(task, report.photos)
+                    elapsed = bar.tasks[0].elapsed or 0
+                    bar.update(task, pace=f"{(answered + failed) / elapsed:.0f}/s" if elapsed else "")
+                else:
+                    finished = report
+    except (KeyboardInterrupt, GarbageError):
+        if answered or failed:
+            say(f"broken off; {_tally(answered, failed, before)}; go on with the same command and --resume")
+        raise
+    if json:
+        print_json(_json(finished, answered, failed, before, bins, out_name))
+    else:
+        if bins:
+            out.print(_table(bins, failed))
+        say(f"{_tally(answered, failed, before)}, in {out_name}")
+    return not failed
+
+
+def _begun(begun: Begun) -> str:
+    where = f"{count(begun.workers, 'worker')} on {count(begun.machines, 'machine')}"
+    already = f", {begun.before:,} of them answered already" if begun.before else ""
+    return f"{begun.photos:,} photos{already}; {where}"
+
+
+def _tally(answered: int, failed: int, before: int) -> str:
+    words = [f"{answered:,} answered"] + [f"{failed:,} failed"] * bool(failed)
+    return ", ".join(words + [f"{before:,} before"] * bool(before))
+
+
+def _table(bins: Counter[str], failed: int) -> Table:
+    table = Table("bin", "photos")
+    table.columns[1].justify = "right"
+    for name, number in sorted(bins.items(), key=lambda each: (not each[0], -each[1])):
+        bin_ = bin_called(name)
+        words = f"{name} {bin_.english}" if bin_ else name
+        style = f"bold {bin_.colour}" if bin_ else "" if name else "yellow"
+        table.add_row(Text(words if name else NOT_SURE, style), f"{number:,}")
+    if failed:
+        table.add_row(Text("failed", "red"), f"{failed:,}")
+    return table
+
+
+def _json(
+    finished: Finished, answered: int, failed: int, before: int, bins: Counter[str], out_name: str
+) -> dict[str, Any]:
+    return {
+        "photos": finished.photos, "answered": answered, "failed": failed, "before": before,
+        "seconds": round(finished.seconds, 3), "bins": {name or "not sure": number for name, number in bins.items()},
+        "out": out_name,
+    }  # fmt: skip
