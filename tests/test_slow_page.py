@@ -893,6 +893,30 @@ def test_a_kiosk_shows_nothing_to_fiddle_with_and_looks_again_after_ten_seconds(
     has_state(page, "looking")
 
 
+@pytest.mark.parametrize("language", ["zh-CN", "en-GB"])
+@pytest.mark.parametrize("size", [(1080, 1920), (1280, 800), (844, 390)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_a_kiosk_invites_beside_its_frame_and_is_pressed_with_a_full_hand(
+    visit: Visits, server: Collecting, size: tuple[int, int], language: str
+) -> None:
+    page = visit(server.url, "?kiosk=1", locale=language, viewport={"width": size[0], "height": size[1]})
+    expect(page.locator("#invite")).to_be_visible()
+    assert page.locator("#invite").evaluate(IN_VIEW)
+    invite, frame = place_of(page, "#invite"), place_of(page, "#frame")
+    assert invite["y"] + invite["height"] <= frame["y"] or invite["x"] >= right_of(page, "#frame")
+    assert invite["y"] + invite["height"] <= place_of(page, "#shoot")["y"]
+    page.evaluate("document.getElementById('notice').textContent = '…'")
+    expect(page.locator("#invite")).to_be_hidden()
+    shoot(page)
+    assert page.evaluate(SPILLED) == [0, 0]
+    tall = min(size) / 13
+    for name in ("#right", "#wrong", "#again"):
+        expect(page.locator(name)).to_be_in_viewport(ratio=1)
+        assert place_of(page, name)["height"] >= tall
+    page.click("#wrong")
+    assert page.evaluate(SPILLED) == [0, 0]
+    assert place_of(page, "#kinds [data-class]")["height"] >= tall
+
+
 def test_a_kiosk_closes_what_a_person_has_left_open(visit: Visits, server: Collecting) -> None:
     page = visit(server.url, sees="nothing")
     page.clock.install()
@@ -1138,7 +1162,7 @@ def test_nothing_spills_and_the_button_is_in_view(
 
 
 def place_of(page: Page, selector: str) -> Mapping[str, float]:
-    found = page.locator(selector).bounding_box()
+    found = page.locator(selector).first.bounding_box()
     assert found
     return found
 
