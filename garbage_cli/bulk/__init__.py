@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from garbage_cli import cluster
 from garbage_cli.bulk import partitions, places
 from garbage_cli.bulk.partitions import DONE_FILE, PLAN_FILE, Form, Plan
 from garbage_cli.bulk.places import Place
-from garbage_cli.bulk.worker import Done, Worker, try_to_start
+from garbage_cli.bulk.worker import TRY, Done, Worker, try_to_start
 from garbage_cli.errors import ClusterError, ConfigError, GarbageError, ImageError
 from garbage_cli.images import mute_warnings
 from garbage_cli.sources import Sources, read_list
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "Begun", "Done", "Finished", "predict"]
 
 WHAT = "predict --ray"
-RETRIES = 3
-"""Times that a partition is begun anew after its worker was lost; one that takes each along ends the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +88,13 @@ def predict(asked: Asked, *, tell: Callable[[str], object] = lambda text: None) 
     plan, model, why = _planned(asked, names, tell)
     if before is not None:
         plan = replace(plan.goes_on_with(before, out), run=plan.run)
-    out.write(PLAN_FILE, plan.to_json())
-    left = plan.left(out.names())
-    began, failed = time.monotonic(), 0
-    with cluster.joined(asked.address, what=WHAT) as ray:
-        workers = _workers(ray)
+    with _begun(out, plan, new=before is None) as left, cluster.joined(asked.address, what=WHAT) as ray:
+        began, failed = time.monotonic(), 0
+        workers = min(_workers(ray), len(left))
         todo = sum(map(plan.length, left))
-        yield Begun(len(names), len(names) - todo, len(cluster.machines(ray)), min(workers, len(left)), why)
+        yield Begun(len(names), len(names) - todo, len(cluster.machines(ray)), workers, why)
         settings = {"start": str(Path.cwd()), "roots": _roots(asked), "cores": 1}
-        with closing(
-            _answered(ray, plan, asked.out, model, names, left, min(workers, len(left)), settings)
-        ) as answered:
+        with closing(_answered(ray, plan, asked.out, model, names, left, workers, settings)) as answered:
             for done in answered:
                 failed += done.failed
                 yield done
@@ -125,6 +119,22 @@ def _before(out: Place, *, resume: bool) -> Plan | None:
     if not resume:
         raise ConfigError(f"{out} has answers in it; go on with --resume, name another folder, or delete it")
     return Plan.from_json(data, f"{out}/{PLAN_FILE}")
+
+
+@contextmanager
+def _begun(out: Place, plan: Plan, *, new: bool) -> Iterator[list[int]]:
+    """Write the plan, and give the partitions that are left; if none gets done of a new one, it goes again."""
+    out.write(PLAN_FILE, plan.to_json())
+    there = out.names()
+    for name in there:
+        if name.startswith(TRY):
+            out.remove(name)
+    try:
+        yield plan.left(there)
+    except BaseException:
+        if new and len(plan.left(out.names())) == plan.partitions:
+            out.forget(PLAN_FILE)
+        raise
 
 
 def _found(asked: Asked) -> Iterator[str]:
@@ -226,7 +236,7 @@ def _answered(
         compute=ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
         num_cpus=1,
         max_restarts=-1,
-        max_task_retries=RETRIES,
+        max_task_retries=-1,  # Ray counts each look for a worker that is away; the worker itself counts (worker.TRIES)
     )
     try:
         for batch in data.iter_batches(batch_size=None, prefetch_batches=0):

@@ -125,6 +125,25 @@ class Place:
         except OSError as error:
             raise ConfigError(f"{self.name}/{name} can't be written: {_reason(error)}") from None
 
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        try:
+            if self.remote:
+                _store().delete_file(self._path(name))
+            else:
+                Path(self.name, name).unlink()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ConfigError(f"{self.name}/{name} can't be removed: {_reason(error)}") from None
+
+    def forget(self, name: str) -> None:
+        """Remove a file, and the folder if it is then empty; what can't be removed stays."""
+        with suppress(ConfigError, OSError):
+            self.remove(name)
+            if not self.remote:
+                Path(self.name).rmdir()
+
     def _path(self, name: str) -> str:
         return f"{self.name.removeprefix(SCHEME)}/{name}".rstrip("/")
 

@@ -27,6 +27,10 @@ FETCHERS = 8
 """Photos of a store that are fetched side by side, so that nobody waits for the network's delay."""
 AHEAD = 16
 """Photos that are fetched before they are decoded."""
+TRIES = 4
+"""Times that a partition is begun: a photo that takes its worker along each time must not do so for ever."""
+TRY = "_try-"
+"""What a file begins with that says how often a partition was begun."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,26 @@ class Worker:
     def answer(self, number: int, names: Sequence[str]) -> Done:
         """Answer a partition's photos and write its file; raise ConfigError or ClusterError if that can't be done."""
         began = time.monotonic()
+        tried = f"{TRY}{number:06d}"
+        self._count(tried, names)
         predictions = list(self._predictor.predict(self._photos(names)))
         if len(predictions) != len(names):
             raise ClusterError(f"partition {number}: {len(predictions)} answers for {len(names)} photos")
         self._out.write(self._plan.file(number), written(predictions, self._plan.form))
+        self._out.remove(tried)
         failed = sum(each.error is not None for each in predictions)
         bins = dict(Counter(each.bin_name or "" for each in predictions if each.error is None))
         return Done(number, len(names), failed, bins, socket.gethostname(), time.monotonic() - began)
+
+    def _count(self, tried: str, names: Sequence[str]) -> None:
+        """Count that a partition is begun; raise ClusterError if that was too often."""
+        times = int(self._out.read(tried) or 0)
+        if times >= TRIES:
+            raise ClusterError(
+                f"{times} workers were lost over the photos from {names[0]} to {names[-1]}: is there too little "
+                "memory, or does one of them crash the decoder? leave it out, and begin again in another folder"
+            )
+        self._out.write(tried, str(times + 1).encode())
 
     def _photos(self, names: Sequence[str]) -> Iterator[Photo]:
         if any(map(places.is_remote, names)):

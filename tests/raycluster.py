@@ -1,0 +1,93 @@
+"""A Ray cluster of several nodes on this machine, any of which can be killed."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+RAY = Path(sys.executable).with_name("ray")
+
+
+@dataclass
+class Cluster:
+    """Its address, and the process ids of each node, the head first."""
+
+    address: str
+    folder: Path
+    nodes: list[set[int]] = field(default_factory=list)
+
+    def add(self, *, cores: int) -> None:
+        """Start one more node."""
+        before = set(processes(self.folder))
+        head = not self.nodes
+        port = self.address.rpartition(":")[2]
+        where = ["--head", "--port", port, "--temp-dir", self.folder] if head else ["--address", self.address]
+        command = [RAY, "start", *where, "--num-cpus", cores, "--disable-usage-stats"]
+        command += ["--include-dashboard", "false"] if head else []
+        environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+        done = subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, check=False, timeout=120, env=environment
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        self.nodes.append(set(processes(self.folder)) - before)
+
+    def kill(self, number: int) -> None:
+        """Kill a node with all that runs on it, at once, as if somebody pulled its plug."""
+        doomed = self.nodes[number]
+        while more := {pid for pid in processes(self.folder) if parent(pid) in doomed} - doomed:
+            doomed |= more
+        for pid in doomed:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def cluster(*cores: int) -> Iterator[Cluster]:
+    """Start a node for each number of cores; whatever is left of them at the end is killed."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets' names must be short
+    made = Cluster(f"127.0.0.1:{port}", folder)
+    try:
+        for each in cores:
+            made.add(cores=each)
+        yield made
+    finally:
+        until = time.monotonic() + 20
+        while (left := processes(folder)) and time.monotonic() < until:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.2)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def processes(folder: Path) -> list[int]:
+    """The processes that work in a cluster's folder."""
+    found = []
+    for each in Path("/proc").iterdir():
+        with suppress(OSError):
+            if each.name.isdigit() and int(each.name) != os.getpid() and not is_dead(each):
+                words = (each / "cmdline").read_bytes() + (each / "environ").read_bytes()
+                if str(folder).encode() in words:
+                    found.append(int(each.name))
+    return found
+
+
+def is_dead(process: Path) -> bool:
+    """Whether it only waits for its parent to take notice."""
+    return (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def parent(pid: int) -> int:
+    with suppress(OSError):
+        return int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    return 0

@@ -1,0 +1,280 @@
+"""Bulk prediction without Ray: plans, partitions, what a worker does, and what is refused."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+import pytest
+from conftest import COLOURS, Result, save_photo
+
+from garbage_cli.bulk import places
+from garbage_cli.bulk.partitions import PLAN_FILE, Plan, cut, digest, written
+from garbage_cli.bulk.places import Place
+from garbage_cli.bulk.worker import TRIES, TRY, Worker, try_to_start
+from garbage_cli.bundle import MANIFEST_FILE, ModelBundle
+from garbage_cli.errors import ClusterError, ConfigError, ImageError
+from garbage_cli.labels import Label
+from garbage_cli.prediction import Photo, Prediction, Score
+from garbage_cli.predictor import Predictor
+from garbage_cli.sheets import COLUMNS
+
+PLAN = Plan("csv", 10, 4, digest(["a"]), "m" * 64, "openvino", "f32", 0.5)
+CAN = Label(3, "易拉罐", "可回收物")
+ANSWERS = [
+    Prediction("a b/照片.jpg", (Score(CAN, 0.987654321),)),
+    Prediction("=1+1.jpg", (Score(CAN, 0.25),), sure=False),
+    Prediction("broken\udce9.jpg", error="not an image"),
+]
+
+
+# ---- plans
+
+
+def test_partitions_are_consecutive_and_the_last_may_be_shorter() -> None:
+    names = [str(i) for i in range(10)]
+    assert PLAN.partitions == 3
+    assert list(cut(names, PLAN, range(3))) == [(0, names[:4]), (1, names[4:8]), (2, names[8:])]
+    assert [PLAN.length(number) for number in range(3)] == [4, 4, 2]
+    assert PLAN.left({"part-000001.csv", PLAN_FILE, "part-000000.parquet"}) == [0, 2]
+
+
+def test_a_plan_is_read_back() -> None:
+    assert Plan.from_json(PLAN.to_json(), "x") == PLAN
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"form": "pickle"}, {"photos": 0}, {"size": "4"}, {"more": 1}, {"threshold": None}, {"run": 3}, None],
+)
+def test_what_is_no_plan_is_refused(change: dict[str, object] | None) -> None:
+    data = b"[1" if change is None else json.dumps({**json.loads(PLAN.to_json()), **change}).encode()
+    with pytest.raises(ConfigError, match=r"out/_plan\.json is no plan of ours"):
+        Plan.from_json(data, "out/_plan.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"photos": 12}, r"other photos \(10 then, 12 now\)"),
+        ({"listed": "x"}, r"other photos \(others now\)"),
+        ({"size": 5}, r"other --partition \(4 then, 5 now\)"),
+        ({"form": "parquet"}, r"other format \(csv then, parquet now\)"),
+        ({"model": "x"}, r"other model"),
+        ({"threshold": 0.25}, r"begun with --threshold 0.5; it is 0.25 now"),
+        ({"garbage": "9"}, r"begun by garbage .*, this is 9"),
+    ],
+)
+def test_one_goes_on_with_the_same_only(change: dict[str, object], words: str) -> None:
+    assert PLAN.goes_on_with(PLAN, Place("out")) == PLAN
+    with pytest.raises(ConfigError, match=words):
+        replace(PLAN, **change).goes_on_with(PLAN, Place("out"))  # type: ignore[arg-type]
+
+
+def test_the_digest_tells_names_apart() -> None:
+    assert len({digest(each) for each in (["ab", "c"], ["a", "bc"], ["abc"], ["c", "ab"], ["ab", "c\udce9"])}) == 5
+
+
+# ---- files of answers
+
+
+def test_the_csv_of_a_partition_is_that_of_predict(tmp_path: Path) -> None:
+    text = written(ANSWERS, "csv").decode("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert tuple(rows[0]) == COLUMNS
+    assert rows[0] == dict(zip(COLUMNS, ("a b/照片.jpg", "可回收物", "易拉罐", "0.987654321", "true", ""), strict=True))
+    assert rows[1]["image"] == "'=1+1.jpg"  # no formula
+    assert (rows[1]["bin"], rows[1]["sure"], rows[2]["error"]) == ("", "false", "not an image")
+
+
+def test_the_parquet_of_a_partition_has_types_and_no_made_up_values(tmp_path: Path) -> None:
+    (tmp_path / "part-000000.parquet").write_bytes(written(ANSWERS, "parquet"))
+    (tmp_path / PLAN_FILE).write_bytes(PLAN.to_json())  # readers of folders pass it over
+    table = parquet.read_table(tmp_path)
+    assert tuple(table.column_names) == COLUMNS
+    assert [str(table.schema.field(name).type) for name in ("score", "sure")] == ["float", "bool"]
+    first, second, third = table.to_pylist()
+    assert first == {
+        "image": "a b/照片.jpg", "bin": "可回收物", "kind": "易拉罐", "score": pytest.approx(0.987654321),
+        "sure": True, "error": None,
+    }  # fmt: skip
+    assert (second["image"], second["bin"], second["kind"], second["sure"]) == ("=1+1.jpg", None, "易拉罐", False)
+    assert third["image"] == "broken\\udce9.jpg"
+    assert (third["kind"], third["score"], third["sure"], third["error"]) == (None, None, False, "not an image")
+
+
+# ---- places
+
+
+def test_a_place_on_a_disk_holds_whole_files(tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "new" / "folder"))
+    assert place.names() == set()
+    assert place.read("x") is None
+    place.write("x", b"1")
+    place.write("x", b"2")
+    assert (place.names(), place.read("x")) == ({"x"}, b"2")
+    place.remove("x")
+    place.remove("x")
+    assert place.names() == set()
+
+
+def test_a_place_that_cant_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"file/out/x can't be written: Not a directory"):
+        Place(str(tmp_path / "file" / "out")).write("x", b"1")
+
+
+def test_secrets_in_a_name_are_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError, match="credentials in the environment only") as caught:
+        Place("s3://key:secret@bucket/path")
+    assert "secret" not in str(caught.value)
+
+
+# ---- a worker
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Place:
+    return Place(str(tmp_path / "out"))
+
+
+@pytest.fixture
+def model(colour_bundle: Path) -> dict[str, bytes]:
+    bundle = ModelBundle.load(colour_bundle)
+    return {name: (colour_bundle / name).read_bytes() for name in (*bundle.files, MANIFEST_FILE)}
+
+
+def started(out: Place, model: dict[str, bytes], photos: Path, plan: Plan = PLAN) -> Worker:
+    out.write(PLAN_FILE, plan.to_json())
+    return Worker(plan, out.name, model, start=str(photos), roots=["."], cores=1)
+
+
+def test_a_worker_writes_what_predict_answers(
+    out: Place, model: dict[str, bytes], photos: Path, colour_bundle: Path
+) -> None:
+    names = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.*"))
+    done = started(out, model, photos).answer(7, names)
+    predictor = Predictor.load(colour_bundle, engine="openvino", precision="f32", threshold=0.5, top_k=1)
+    expected = list(predictor.predict(Photo(name, photos / name) for name in names))
+    assert out.names() == {PLAN_FILE, "part-000007.csv"}
+    assert out.read("part-000007.csv") == written(expected, "csv")
+    assert (done.number, done.photos, done.failed) == (7, len(names), sum(each.error is not None for each in expected))
+    assert done.failed
+    assert done.bins == {"有害垃圾": 1, "厨余垃圾": 1, "可回收物": 1}
+
+
+def test_a_worker_says_what_its_machine_does_not_see(out: Place, model: dict[str, bytes], photos: Path) -> None:
+    out.write(PLAN_FILE, PLAN.to_json())
+    unseen = try_to_start(PLAN, out.name, model, start=str(photos), roots=["gone"], cores=1)
+    assert isinstance(unseen, ClusterError)
+    assert "does not see" in str(unseen)
+    assert "put the photos on a disk that all machines share" in str(unseen)
+    out.write(PLAN_FILE, replace(PLAN, run="0").to_json())
+    other = try_to_start(PLAN, out.name, model, start=str(photos), roots=["."], cores=1)
+    assert "as this machine does; name a folder on a disk that all machines share" in str(other)
+    older = try_to_start(replace(PLAN, garbage="0.0"), out.name, model, start=".", roots=[], cores=1)
+    assert "not 0.0; install the same everywhere" in str(older)
+
+
+def test_a_worker_says_what_is_wrong_with_its_model(out: Place, model: dict[str, bytes], photos: Path) -> None:
+    out.write(PLAN_FILE, PLAN.to_json())
+    model["inference.yml"] += b"\n"
+    wrong = try_to_start(PLAN, out.name, model, start=str(photos), roots=["."], cores=1)
+    assert "inference.yml has" in str(wrong)
+
+
+def test_a_partition_that_takes_each_worker_along_ends_the_work(
+    out: Place, model: dict[str, bytes], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(self: Predictor, photos: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(Predictor, "predict", die)
+    for _ in range(TRIES):
+        with pytest.raises(Killed):
+            started(out, model, photos).answer(2, ["a red.jpg", "绿 色.png"])
+    with pytest.raises(ClusterError, match=r"4 workers were lost over the photos from a red.jpg to 绿 色.png"):
+        started(out, model, photos).answer(2, ["a red.jpg", "绿 色.png"])
+    assert out.names() == {PLAN_FILE, f"{TRY}000002"}
+
+
+def test_a_worker_that_cant_write_says_where(out: Place, model: dict[str, bytes], photos: Path) -> None:
+    made = started(out, model, photos)
+    Path(out.name, "part-000003.csv").mkdir()
+    with pytest.raises(ConfigError, match=r"part-000003.csv can't be written"):
+        made.answer(3, ["a red.jpg"])
+
+
+def test_a_store_that_is_gone_is_no_fault_of_the_photos(
+    out: Place, model: dict[str, bytes], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(name: str, max_bytes: int) -> bytes:
+        if name.endswith("gone.jpg"):
+            raise ImageError("not there", fault="unreadable")
+        if name.endswith("lost.jpg"):
+            raise ClusterError("the store does not answer")
+        return (photos / "a red.jpg").read_bytes()
+
+    monkeypatch.setattr(places, "read", read)
+    made = started(out, model, photos)
+    done = made.answer(0, ["s3://b/a.jpg", "s3://b/gone.jpg", "a red.jpg"])
+    assert (done.photos, done.failed) == (3, 1)
+    with pytest.raises(ClusterError, match="the store does not answer"):
+        made.answer(1, ["s3://b/a.jpg", "s3://b/lost.jpg"])
+    assert "part-000001.csv" not in out.names()
+
+
+# ---- the command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["x", "--ray"], "name the folder for the answers, with --csv DIR or --parquet DIR"),
+        (["x", "--ray", "--csv", "a", "--parquet", "b"], "name the folder for the answers"),
+        (["x", "--ray", "--csv", "a", "--annotate", "b"], "--annotate: not with --ray"),
+        (["x", "--ray", "auto", "--csv", "a", "--top-k", "2"], "--top-k: not with --ray"),
+        (["-", "--ray", "--csv", "a"], "no part in stdin"),
+        (["x", "--ray", "--csv", "-"], "no part in stdin"),
+        (["--ray", "--csv", "a"], "name photos, folders or patterns"),
+        (["x", "--parquet", "a"], "--parquet: files of Parquet are written with --ray"),
+        (["s3://b/x"], "stores of objects are read with --ray"),
+    ],
+)
+def test_wrong_use_is_said_at_once(garbage: Callable[..., Result], arguments: list[str], words: str) -> None:
+    result = garbage("predict", *arguments)
+    assert result.code == 2
+    assert words in " ".join(result.err.replace("│", " ").split())
+
+
+def test_a_folder_with_answers_is_not_written_over(
+    garbage: Callable[..., Result], colour_bundle: Path, photos: Path, tmp_path: Path
+) -> None:
+    asked = ("predict", photos, "--ray", "local", "--csv", tmp_path / "out", "--model", colour_bundle)
+    Place(str(tmp_path / "out")).write(PLAN_FILE, PLAN.to_json())
+    result = garbage(*asked)
+    assert (result.code, result.out) == (1, "")
+    assert "has answers in it; go on with --resume, name another folder, or delete it" in result.err
+    result = garbage(*asked, "--resume")
+    assert "was begun with other photos (10 then, 4 now)" in result.err
+    (tmp_path / "out" / PLAN_FILE).unlink()
+    (tmp_path / "out" / "part-0001.csv").write_text("x")
+    assert "holds files of answers that are not of ours" in garbage(*asked).err
+
+
+def test_without_photos_or_ray_nothing_is_begun(
+    garbage: Callable[..., Result], colour_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("predict", tmp_path, "--ray", "local", "--csv", tmp_path / "out", "--model", colour_bundle)
+    assert "no photo in " in garbage(*asked).err
+    save_photo(tmp_path / "red.png", COLOURS["red"])
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "predict --ray needs ray, which is not installed; install the extra with: " in garbage(*asked).err
+    assert [path.name for path in tmp_path.iterdir()] == ["red.png"]
