@@ -18,7 +18,7 @@ from garbage_cli.config import TrainConfig, load_train_config, to_yaml
 from garbage_cli.dataset import Dataset, Sample
 from garbage_cli.reports import Finished
 from garbage_cli.trainer import train
-from garbage_cli.trainer.processes import Processes, is_first, join
+from garbage_cli.trainer.processes import Processes, is_first, joined
 
 # Batch norm and depthwise convolutions; no dropout, for each process draws its own; no ReLU, for where one is at 0 the
 # last bit of a sum decides whether a gradient goes on, and gradients of the same photos in another order differ by 3 %.
@@ -218,7 +218,8 @@ def test_the_first_process_is_known_without_paddle(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PADDLE_TRAINER_ID", "1")
     assert not is_first()
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "1")
-    assert join() == Processes()
+    with joined() as processes:
+        assert processes == Processes()
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """train and export: from a data set to an inference folder."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -75,6 +76,7 @@ def train(
     from garbage_cli.config import parse_override
     from garbage_cli.console import recipes as account
     from garbage_cli.console import training as view
+    from garbage_cli.trainer.processes import joined
     from garbage_cli.vendor import require
 
     options = {
@@ -83,14 +85,16 @@ def train(
     }  # fmt: skip
     overrides: list[tuple[str, object]] = [(key, value) for key, value in options.items() if value is not None]
     overrides += [parse_override(text) for text in set_ or []]
-    recipe = _recipe(config, overrides, out=out, resume=resume)
-    require("training", module="paddle", package="paddlepaddle", extra="train")
-    account.show(recipe, data=data)
-    _require_gpu(recipe)
-    dataset = _checked(_dataset(data, recipe))
-    with _stop_on_signal() as stop:
-        reports = room.train(recipe.config, dataset, output=out or recipe.output or OUTPUT, resume=resume, stop=stop)
-        last = view.Watch().draw(reports)
+    with joined(_give_up) as processes:  # before what may go wrong on one machine: then all are told
+        recipe = _recipe(config, overrides, out=out, resume=resume)
+        require("training", module="paddle", package="paddlepaddle", extra="train")
+        account.show(recipe, data=data)
+        _require_gpu(recipe)
+        dataset = _checked(_dataset(data, recipe))
+        output = out or recipe.output or OUTPUT
+        with _stop_on_signal() as stop:
+            reports = room.train(recipe.config, dataset, output=output, resume=resume, stop=stop, processes=processes)
+            last = view.Watch().draw(reports)
     try:
         evaluated = _evaluated(last, dataset) if view.is_done(last) else None
     except BaseException:  # Ctrl-C too: what was trained is said all the same
@@ -98,6 +102,14 @@ def train(
         raise
     if not view.show(last, evaluated, json=json):
         raise typer.Exit(130)
+
+
+def _give_up(words: str) -> None:
+    """End this process from another thread than the one that hangs, as an error does; nothing is half-written."""
+    from garbage_cli.console.terminal import show_error
+
+    show_error(words)
+    os._exit(1)
 
 
 def _evaluated(last: "Finished | Interrupted", dataset: "Dataset") -> "Evaluated | None":

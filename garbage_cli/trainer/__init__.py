@@ -3,6 +3,7 @@
 Knows the order of things in a run. Does not know the terminal, archives, or how a run folder is written.
 """
 
+import json
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -17,10 +18,11 @@ from garbage_cli.errors import ConfigError, DatasetError
 from garbage_cli.features.store import usable_folder
 from garbage_cli.reports import EpochReport, Finished, Interrupted, LeftOut, Report, StepReport
 from garbage_cli.runs import Progress, resumable
+from garbage_cli.trainer.agreement import check_agreement
 from garbage_cli.trainer.artefacts import write_results
 from garbage_cli.trainer.evaluating import Score, evaluate
 from garbage_cli.trainer.job import Job, begin, save_state
-from garbage_cli.trainer.processes import given_device, join
+from garbage_cli.trainer.processes import Processes, given_device, joined
 from garbage_cli.trainer.schedule import learning_rate
 from garbage_cli.trainer.tuning import compute_features, settled
 from garbage_cli.vendor import choose_device, paddle
@@ -35,24 +37,43 @@ def train(
     output: Path,
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    processes: Processes | None = None,
 ) -> Iterator[Report]:
     """Train `config.model` on `dataset` into `output/<network>/`; yield reports as it goes.
 
     `stop` is asked after every step; once it says yes the state is saved and the iterator ends with Interrupted, as it
     does when `config.time_limit` is over. With `resume` the run that is there goes on exactly where it stopped;
-    without, it is moved aside. Under `paddle.distributed.launch` all processes train one network, and the first writes.
+    without, it is moved aside. Under `paddle.distributed.launch` all processes train one network, and the first writes,
+    and reads what a run goes on from; `processes` are those that have joined already. Raises ClusterError, in all that
+    are left, where one is lost or ends with an error, and in all where they have not the same settings and photos.
     """
+    if processes is not None:
+        yield from _train(config, dataset, output=output, resume=resume, stop=stop, processes=processes)
+        return
+    with joined() as processes:
+        yield from _train(config, dataset, output=output, resume=resume, stop=stop, processes=processes)
+
+
+def _train(
+    config: TrainConfig,
+    dataset: Dataset,
+    *,
+    output: Path,
+    resume: bool,
+    stop: Callable[[], bool],
+    processes: Processes,
+) -> Iterator[Report]:
     begun = time.monotonic()
     run = output / config.model.name
     if len(dataset.train) < 2:
         raise DatasetError(f"{dataset.root} has {len(dataset.train)} training photo; two are the least")
     if not dataset.val:
         raise DatasetError(f"{dataset.root} has no validation photo; see: garbage check {dataset.root}")
-    processes = join()
     device = choose_device(config.device) if processes.world == 1 else given_device(config.device)
     asked, config = config, settled(config, device, photos=len(dataset.train))
-    record = resumable(run, config, dataset) if resume else None
-    processes.wait()
+    check_agreement(processes, config, dataset, resume=resume)
+    found = resumable(run, config, dataset) if resume and processes.first else None
+    record = json.loads(processes.share(json.dumps(found).encode()))  # the others need not see the first one's disk
     module = paddle("training")
     if processes.world == 1:  # otherwise the launcher has given each its device
         module.device.set_device(device)

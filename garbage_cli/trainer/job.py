@@ -152,22 +152,32 @@ def save_state(job: Job, progress: Progress) -> None:
             facts=job.facts,
         )
     job.processes.wait()
+    _say_kept(job, progress)
+
+
+def _say_kept(job: Job, progress: Progress) -> None:
+    ended = f"the end of epoch {progress.epoch - 1}" if progress.epoch > 1 else "its start"
+    place = f"epoch {progress.epoch}, step {progress.step}" if progress.step else ended
+    job.processes.keep(f"the run is saved up to {place}, in {job.run} of {job.processes.names[0]}")
 
 
 def _restore(job: Job, record: dict[str, Any]) -> Progress:
-    progress, state = load_progress(job.run, record)
+    progress, kept = load_progress(job.run, record)
     network = job.learner.network
     try:
-        load_exactly(network, read_weights(state / LATEST_WEIGHTS), source=state / LATEST_WEIGHTS)
-        average = read_weights(state / AVERAGE) if (state / AVERAGE).is_file() else None
-        before = state / OPTIMIZER_STATE
-        job.learner.load_state(read_state(before) if before.is_file() else {}, average)  # no file before the first step
+        with job.processes.shared_files(kept, (LATEST_WEIGHTS, AVERAGE, OPTIMIZER_STATE)) as state:
+            load_exactly(network, read_weights(state / LATEST_WEIGHTS), source=kept / LATEST_WEIGHTS)
+            average = read_weights(state / AVERAGE) if (state / AVERAGE).is_file() else None
+            before = state / OPTIMIZER_STATE
+            # no file before the first step
+            job.learner.load_state(read_state(before) if before.is_file() else {}, average)
         if job.processes.first:
-            publish(job.run, progress, state)
+            publish(job.run, progress, kept)
     except CheckpointError as error:
         raise CheckpointError(
             f"{error}; the run can't go on. Start anew without --resume (this run is then kept beside the new one), "
             f"from its weights if you like: --pretrained {job.run / BEST_WEIGHTS}"
         ) from None
     job.processes.wait()
+    _say_kept(job, progress)
     return progress

@@ -1,18 +1,32 @@
 """The processes that train one network together, started by `paddle.distributed.launch`.
 
-Knows ranks and sums over all of them. Does not know networks. In a single process every function is a no-op.
+Knows ranks, sums over all of them, and what to say where one is lost. Does not know networks. In a single process every
+function is a no-op.
 """
 
+import itertools
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from garbage_cli.errors import ConfigError
+from garbage_cli.errors import ClusterError, ConfigError, GarbageError
+from garbage_cli.trainer import pulse as pulses
 from garbage_cli.vendor import paddle
+
+CHUNK = 1 << 24
+"""Bytes that are sent at a time."""
+_REMEDY = "go on with the same command and --resume, on all machines"
+_joined = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +35,25 @@ class Processes:
 
     rank: int = 0
     world: int = 1
+    names: tuple[str, ...] = ("this process",)
+    """What each is called in errors: its rank, and where it runs."""
+    pulse: pulses.Pulse | None = field(default=None, compare=False, repr=False)
 
     @property
     def first(self) -> bool:
         """Whether this is the process that writes the run folder."""
         return self.rank == 0
 
-    def sum(self, values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the sums of numbers over all processes: shape and order as given."""
+    def sum(self, values: Sequence[float] | NDArray[np.float64], *, at_once: bool = False) -> NDArray[np.float64]:
+        """Return the sums of numbers over all processes: shape and order as given.
+
+        It takes as long as the slowest is not here; at once: all are about to be, and nobody need be asked.
+        """
         array = np.asarray(values, np.float64)
         if self.world == 1:
             return array
+        if not at_once:
+            self.wait()
         module = paddle("training")
         tensor = module.to_tensor(array)
         module.distributed.all_reduce(tensor)
@@ -54,13 +76,60 @@ class Processes:
 
     def same_start(self, tensors: Sequence[Any]) -> None:
         """Give every process the first one's values."""
+        self.wait()
         if self.world > 1:
             for tensor in tensors:
                 paddle("training").distributed.broadcast(tensor, src=0)
 
+    def share(self, content: bytes, *, source: int = 0) -> bytes:
+        """Return one process's bytes in all of them."""
+        if self.world == 1:
+            return content
+        module, mine = paddle("training"), self.rank == source
+        size = int(self.sum([len(content) if mine else 0])[0])
+        pieces = []
+        for start in range(0, size, CHUNK):
+            piece = np.frombuffer(content[start : start + CHUNK], np.uint8) if mine else np.zeros(0, np.uint8)
+            tensor = module.to_tensor(piece if mine else np.zeros(min(CHUNK, size - start), np.uint8))
+            module.distributed.broadcast(tensor, src=source)
+            pieces.append(content[start : start + CHUNK] if mine else tensor.numpy().tobytes())
+        return b"".join(pieces)
+
+    @contextmanager
+    def shared_files(self, folder: Path, names: Sequence[str]) -> Iterator[Path]:
+        """Give a folder that holds the first process's files of those names, as many as there are, while in the block.
+
+        The others need not see the first one's disk.
+        """
+        if self.world == 1 or self.first:
+            for name in names if self.world > 1 else ():
+                path = folder / name
+                self.share(b"1" + path.read_bytes() if path.is_file() else b"")
+            yield folder
+            return
+        with TemporaryDirectory(prefix="garbage-state-") as temporary:
+            for name in names:
+                if content := self.share(b""):
+                    (Path(temporary) / name).write_bytes(content[1:])
+            yield Path(temporary)
+
+    def rows(self, content: bytes) -> list[bytes]:
+        """Return what each process gives: as many bytes each."""
+        table = np.zeros((self.world, len(content)))
+        table[self.rank] = np.frombuffer(content, np.uint8)
+        return [row.astype(np.uint8).tobytes() for row in self.sum(table)]
+
     def wait(self) -> None:
-        """Go on when all are here."""
-        self.sum([0.0])
+        """Go on when all are here, however long that takes; raise ClusterError where one is gone."""
+        if self.pulse is not None:
+            self.pulse.meet()
+        elif self.world > 1:
+            self.sum([0.0], at_once=True)
+
+    def keep(self, words: str) -> None:
+        """Have errors say what of the run is saved."""
+        if self.pulse is not None:
+            self.pulse.kept = f"{words}; {_REMEDY}"
 
 
 def is_first() -> bool:
@@ -76,10 +145,82 @@ def given_device(choice: str) -> str:
     return given
 
 
-def join() -> Processes:
-    """Join the processes that the launcher has started; alone if it has not."""
+@contextmanager
+def joined(give_up: Callable[[str], None] | None = None) -> Iterator[Processes]:
+    """Join the processes that the launcher has started, for the time of the block; alone if it has not.
+
+    Where one is lost, or ends with an error, the others end with a ClusterError that names it. Where what Paddle waits
+    for does not end, `give_up` is called with the same words, in another thread, and is to end the process.
+    """
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) < 2:
-        return Processes()
-    distributed = paddle("training").distributed
-    distributed.init_parallel_env()
-    return Processes(rank=distributed.get_rank(), world=distributed.get_world_size())
+        yield Processes()
+        return
+    processes, pulse = _join()
+    pulse.give_up = give_up
+    try:
+        yield processes
+    except pulses.Lost as error:
+        pulse.leave(str(error))
+        raise ClusterError(f"{error}; {pulse.kept}") from None
+    except GarbageError as error:
+        pulse.leave(str(error))
+        raise
+    except Exception as error:
+        lost = pulse.cause(wait=pulses.PATIENCE + 5 if _of_transport(error) else 0)
+        pulse.leave(lost or f"{type(error).__name__}: {error}")
+        if not lost:
+            raise
+        raise ClusterError(f"{lost}; {pulse.kept}") from None
+    except BaseException:
+        pulse.leave("it was stopped by hand")
+        raise
+    pulse.leave()
+
+
+def _of_transport(error: Exception) -> bool:
+    """Whether Paddle says that another process does not answer, which the pulse knows or is about to know."""
+    return any(word in str(error).lower() for word in ("gloo", "nccl"))
+
+
+def _join() -> tuple[Processes, pulses.Pulse]:
+    ends = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
+    names = tuple(f"rank {rank} on {end.rpartition(':')[0]}" for rank, end in enumerate(ends))
+    own = ends[int(os.environ["PADDLE_TRAINER_ID"])].rpartition(":")[0]
+    if interface := _interface(own):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    module = paddle("training")
+    try:
+        module.distributed.init_parallel_env()
+        rank, world = module.distributed.get_rank(), module.distributed.get_world_size()
+        pulse = pulses.Pulse(rank, _lines(module, rank, world, own), names)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[-300:]
+        raise ClusterError(
+            f"the {len(names)} processes ({', '.join(names)}) did not come together: {reason}; see the logs, for "
+            "one may have ended before. They need to reach one another over TCP, at the addresses that --host gives"
+        ) from None
+    return Processes(rank, world, names, pulse), pulse
+
+
+def _lines(module: Any, rank: int, world: int, host: str) -> dict[int, socket.socket]:
+    store, key = module.base.core.create_or_get_global_tcp_store(), f"garbage/pulse/{next(_joined)}"
+    if rank:
+        return pulses.call(store.get(key).decode(), rank)
+    server, words = pulses.listen(host)
+    store.set(key, words)
+    return pulses.accept(server, words, world)
+
+
+def _interface(address: str) -> str:
+    """The network interface that has an IPv4 address; "" if none has. Gloo takes that of the host's name otherwise."""
+    if sys.platform != "linux":
+        return ""
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        for _, name in socket.if_nameindex():
+            with suppress(OSError):  # it has no address
+                answer = fcntl.ioctl(asking.fileno(), 0x8915, struct.pack("256s", name.encode()[:15]))  # SIOCGIFADDR
+                if socket.inet_ntoa(answer[20:24]) == address:
+                    return name
+    return ""

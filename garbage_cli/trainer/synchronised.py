@@ -80,7 +80,8 @@ def _normaliser(processes: Processes) -> Any:
             spread = (x - mean.reshape(shape)).square().sum(axis=over)
             # in 64 bits, for a difference of squares is to come
             own = [array.numpy().astype(np.float64) for array in (mean, spread)]
-            sums = processes.sum(share * np.concatenate([count * own[0], own[1] + count * own[0] ** 2, [float(count)]]))
+            parts = [count * own[0], own[1] + count * own[0] ** 2, [float(count)]]
+            sums = processes.sum(share * np.concatenate(parts), at_once=True)
             total = sums[-1]
             means = sums[:channels] / total
             variances = np.maximum(0, sums[channels:-1] / total - means**2)

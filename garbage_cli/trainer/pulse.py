@@ -1,0 +1,223 @@
+"""Whether the other processes are there: each holds a line to the first one, over which both say so every second.
+
+Knows sockets and clocks. Does not know Paddle or what is trained. Sums over processes wait for 30 s only (gloo), or for
+ever (NCCL); here a process that is slow is waited for, and one that is gone is noticed and named.
+"""
+
+import secrets
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from garbage_cli.errors import ClusterError
+
+PATIENCE = 20.0
+"""Seconds of silence after which a process counts as lost."""
+GRACE = 40.0
+"""Seconds after a loss in which training is to end by itself: what it waits for over gloo ends after 30."""
+_BEAT = 1.0
+_LONGEST = 2000
+
+
+class Lost(ClusterError):
+    """A process that trained with this one is gone."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """The line to another process, and what is known of it."""
+
+    link: socket.socket
+    heard: float
+    unread: bytes = b""
+    here: int = 0
+    """How many times it has come to a meeting."""
+
+
+@dataclass(slots=True)
+class _Known:
+    lost: str = ""
+    since: float = 0.0
+    ended: set[int] = field(default_factory=set)
+    met: int = 0
+    """How many meetings are over."""
+    leaving: bool = False
+
+
+class Pulse:
+    """The lines of one process: to all others where it is the first, else to the first."""
+
+    def __init__(self, rank: int, links: dict[int, socket.socket], names: Sequence[str]) -> None:
+        now = time.monotonic()
+        self._rank, self._names = rank, names
+        self._lines = {peer: _Line(link, now) for peer, link in links.items()}
+        self._known, self._came = _Known(), 0
+        self._change = threading.Condition()
+        self._saying = threading.Lock()
+        self.kept = "nothing was saved yet"
+        self.give_up: Callable[[str], None] | None = None
+        """What to call with words if training has not ended by itself a while after a loss."""
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+        self._thread.start()
+
+    def meet(self) -> None:
+        """Go on when all are here, however long that takes; raise Lost if one is gone."""
+        with self._change:
+            self._came += 1
+            if self._rank == 0:
+                self._open()
+            else:
+                self._say(f"here {self._came}")
+            self._change.wait_for(lambda: self._known.met >= self._came or bool(self._known.lost or self._known.ended))
+            if self._known.met >= self._came:
+                return
+            gone = ", ".join(self._names[peer] for peer in sorted(self._known.ended))
+            raise Lost(self._known.lost or f"{gone} ended before the others")
+
+    def cause(self, *, wait: float = 0.0) -> str:
+        """Return who was lost and how; "" if nobody is, or is known to be after so many seconds."""
+        with self._change:
+            self._change.wait_for(lambda: bool(self._known.lost), timeout=wait)
+            return self._known.lost
+
+    def leave(self, words: str = "") -> None:
+        """Say goodbye, with the words of an error where that is why, and hang up."""
+        with self._change:
+            self._known.leaving = True
+        self._say(f"left {_line(words)}" if words else "bye")
+        for line in self._lines.values():
+            _quietly(line.link.shutdown, socket.SHUT_WR)
+        self._thread.join(timeout=2 * _BEAT)  # until the others have hung up too
+
+    def _say(self, text: str, *, to: int | None = None) -> None:
+        with self._saying:
+            for peer, line in self._lines.items():
+                if to in (None, peer):
+                    _quietly(line.link.sendall, f"{text}\n".encode())
+
+    def _run(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for peer, line in self._lines.items():
+                selector.register(line.link, selectors.EVENT_READ, peer)
+            beat = 0.0
+            while selector.get_map():
+                for key, _ in selector.select(timeout=_BEAT / 4):
+                    if not self._hear(key.data):
+                        selector.unregister(key.fileobj)
+                now = time.monotonic()
+                if now >= beat and not self._known.leaving:
+                    beat = now + _BEAT
+                    self._say("beat")
+                for peer in [key.data for key in selector.get_map().values()]:
+                    if now - self._lines[peer].heard > PATIENCE:
+                        self._lose(f"nothing was heard of {self._names[peer]} for {PATIENCE:.0f} s")
+                        selector.unregister(self._lines[peer].link)
+                self._end_by_force(now)
+            while self._known.lost and not self._known.leaving:  # no line is left, but training may still hang
+                self._end_by_force(time.monotonic())
+                time.sleep(_BEAT / 4)
+        for line in self._lines.values():
+            line.link.close()
+
+    def _end_by_force(self, now: float) -> None:
+        if self._known.lost and not self._known.leaving and self.give_up and now > self._known.since + GRACE:
+            self.give_up(f"{self._known.lost}; {self.kept}")
+
+    def _hear(self, peer: int) -> bool:
+        """Take in what another process says; return whether its line is still open."""
+        line = self._lines[peer]
+        try:
+            data = line.link.recv(65536)
+        except OSError:
+            data = b""
+        line.heard = time.monotonic()
+        *texts, line.unread = (line.unread + data).split(b"\n")
+        for text in texts:
+            self._take(peer, *text.decode(errors="replace").partition(" ")[::2])
+        if not data and peer not in self._known.ended:
+            self._lose(f"{self._names[peer]} is gone: it was killed, or its machine stopped")
+        return bool(data)
+
+    def _take(self, peer: int, word: str, rest: str) -> None:
+        with self._change:
+            if word == "here":
+                self._lines[peer].here = int(rest)
+                self._open()
+            elif word == "go":
+                self._known.met = int(rest)
+            elif word in ("bye", "left"):
+                self._known.ended.add(peer)
+            self._change.notify_all()
+        if word == "left":
+            self._lose(f"{self._names[peer]} stopped: {rest}")
+        elif word == "lost":
+            self._lose(rest)
+
+    def _open(self) -> None:
+        """Let all go on if all are here; only the first process asks, and holds the lock."""
+        meeting = self._known.met + 1
+        if self._came >= meeting and all(line.here >= meeting for line in self._lines.values()):
+            self._known.met = meeting
+            self._say(f"go {meeting}")
+            self._change.notify_all()
+
+    def _lose(self, words: str) -> None:
+        with self._change:
+            if self._known.lost or self._known.leaving:
+                return
+            self._known.lost, self._known.since = words, time.monotonic()
+            self._change.notify_all()
+        if self._rank == 0:
+            self._say(f"lost {_line(words)}")
+
+
+def _line(words: str) -> str:
+    return " ".join(words.split())[:_LONGEST]
+
+
+def _quietly(call: Callable[..., object], *arguments: object) -> None:
+    """A line that is broken is noticed where it is read."""
+    try:
+        call(*arguments)
+    except OSError:
+        return
+
+
+def listen(host: str) -> tuple[socket.socket, str]:
+    """Open the first process's port; return it, and the words by which others find it and are let in."""
+    server = socket.create_server((host, 0))
+    return server, f"{host}:{server.getsockname()[1]}:{secrets.token_hex(16)}"
+
+
+def accept(server: socket.socket, words: str, world: int) -> dict[int, socket.socket]:
+    """Take the lines of all other processes; who does not know the words is sent away."""
+    secret = words.rpartition(":")[2].encode()
+    links: dict[int, socket.socket] = {}
+    with server:
+        server.settimeout(PATIENCE)
+        while len(links) < world - 1:
+            link, _ = server.accept()
+            link.settimeout(PATIENCE)
+            said, _, rank = link.makefile("rb", buffering=0).readline(100).strip().partition(b" ")
+            if secrets.compare_digest(said, secret) and rank.isdigit() and 0 < int(rank) < world:
+                links[int(rank)] = _prompt(link)
+            else:
+                link.close()
+    return links
+
+
+def call(words: str, rank: int) -> dict[int, socket.socket]:
+    """Open the line to the first process."""
+    host, port, secret = words.rsplit(":", 2)
+    link = socket.create_connection((host, int(port)), timeout=PATIENCE)
+    link.sendall(f"{secret} {rank}\n".encode())
+    return {0: _prompt(link)}
+
+
+def _prompt(link: socket.socket) -> socket.socket:
+    """Have short words sent at once: all wait for them."""
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return link

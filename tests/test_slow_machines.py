@@ -1,0 +1,210 @@
+"""Two machines that train one network: two network namespaces, with a cable between them that can be cut."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from garbage_cli import zoo
+from garbage_cli.config import TrainConfig, load_train_config, to_yaml
+from garbage_cli.dataset import Dataset
+from garbage_cli.reports import Finished
+from garbage_cli.trainer import train
+
+pytestmark = pytest.mark.slow
+
+NETWORK = "ShuffleNetV2_swish"
+EPOCHS = 8
+PORT = 7411
+
+
+def settings() -> TrainConfig:
+    chosen = {
+        "epochs": EPOCHS,
+        "batch_size": 8,
+        "model.name": NETWORK,
+        "model.pretrained": "none",
+        "preprocess.resize_short": 64,
+        "preprocess.crop": 64,
+        "optimizer.name": "momentum",  # Adam divides by what is next to nothing, and makes much of a last bit
+        "optimizer.learning_rate": 0.005,
+    }
+    return load_train_config(overrides=chosen.items())
+
+
+@dataclass
+class Machine:
+    """A network namespace with a folder that stands for its disk."""
+
+    rank: int
+    disk: Path
+    namespace: str
+    cable: str
+    address: str
+    launcher: "subprocess.Popen[str] | None" = None
+    runs: int = field(default=0)
+
+    @property
+    def run(self) -> Path:
+        return self.disk / "out" / NETWORK
+
+    def start(self, *more: str) -> None:
+        """Launch `garbage train` here."""
+        self.runs += 1
+        command = [
+            "ip", "netns", "exec", self.namespace,
+            sys.executable, "-m", "paddle.distributed.launch", "--master", f"10.97.0.1:{PORT}", "--host", self.address,
+            "--nnodes", "2", "--rank", str(self.rank), "--nproc_per_node", "1", "--log_dir", f"log{self.runs}",
+            str(Path(sys.executable).parent / "garbage"), "train", "data", "--config", "config.yml", "--out", "out",
+            *more,
+        ]  # fmt: skip
+        own = {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.disk / "cache")}
+        with (self.disk / "launcher.txt").open("w") as said:
+            self.launcher = subprocess.Popen(
+                command, cwd=self.disk, env={**os.environ, **own}, stdout=said, stderr=said, text=True
+            )
+
+    def end(self) -> int:
+        assert self.launcher is not None
+        return self.launcher.wait(timeout=120)
+
+    def log(self) -> str:
+        """What the process of ours said, which its launcher keeps."""
+        return (self.disk / f"log{self.runs}" / "workerlog.0").read_text(errors="replace")
+
+    def errors(self) -> list[str]:
+        assert "Traceback" not in self.log()
+        return [line for line in self.log().splitlines() if line.startswith("error: ")]
+
+    def processes(self) -> list[int]:
+        done = subprocess.run(
+            ["ip", "netns", "pids", self.namespace], capture_output=True, text=True, timeout=20, check=False
+        )
+        return [int(each) for each in done.stdout.split()]
+
+    def kill(self) -> None:
+        """Take everything away that runs here."""
+        for each in self.processes():
+            try:
+                os.kill(each, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if self.launcher is not None:
+            self.launcher.wait(timeout=20)
+
+    def epochs(self) -> int:
+        try:
+            return len(json.loads((self.run / "run.json").read_text())["history"])
+        except FileNotFoundError:
+            return 0
+
+
+def ip(*words: str) -> None:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=20, check=False)
+    if done.returncode:
+        pytest.skip(f"ip {' '.join(words)}: {done.stderr.strip()}")
+
+
+@pytest.fixture(scope="module")
+def cable() -> Iterator[tuple[str, str]]:
+    """Two namespaces that reach one another."""
+    if os.geteuid() or shutil.which("ip") is None:
+        pytest.skip("network namespaces need root, and `ip` of iproute2")
+    tag = uuid.uuid4().hex[:6]
+    names = f"g{tag}a", f"g{tag}b"
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        ip("link", "add", names[0], "netns", names[0], "type", "veth", "peer", "name", names[1], "netns", names[1])
+        for number, name in enumerate(names, 1):
+            ip("-n", name, "addr", "add", f"10.97.0.{number}/24", "dev", name)
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "link", "set", name, "up")
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=20, check=False)
+
+
+@pytest.fixture
+def machines(cable: tuple[str, str], drawn: Dataset, tmp_path: Path) -> Iterator[list[Machine]]:
+    """Two machines, each with its own copy of the data and an output folder of its own."""
+    made = []
+    for rank, name in enumerate(cable):
+        disk = tmp_path / f"machine{rank}"
+        shutil.copytree(drawn.root, disk / "data")
+        (disk / "config.yml").write_text(to_yaml(settings()))
+        made.append(Machine(rank, disk, name, name, f"10.97.0.{rank + 1}"))
+    try:
+        yield made
+    finally:
+        for machine in made:
+            machine.kill()
+
+
+def wait_for(what: Callable[[], Any], machines: list[Machine]) -> None:
+    end = time.monotonic() + 120
+    while not what():
+        for machine in machines:
+            assert machine.launcher is not None
+            assert machine.launcher.poll() is None, machine.log()[-3000:]
+        assert time.monotonic() < end, [machine.log()[-3000:] for machine in machines]
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def alone(drawn: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process that nothing happens to."""
+    out = tmp_path_factory.mktemp("alone")
+    assert isinstance(list(train(settings(), drawn, output=out))[-1], Finished)
+    return out / NETWORK
+
+
+def same(run: Path, other: Path) -> None:
+    mine, theirs = (json.loads((each / "run.json").read_text())["history"] for each in (run, other))
+    assert len(mine) == len(theirs) == EPOCHS
+    for here, there in zip(mine, theirs, strict=True):
+        for figure in ("train_loss", "val_loss", "learning_rate"):
+            assert here[figure] == pytest.approx(there[figure], rel=1e-2, abs=1e-6), figure
+    weights = zoo.read_weights(run / "latest.pdparams")
+    for name, value in zoo.read_weights(other / "latest.pdparams").items():
+        np.testing.assert_allclose(weights[name], value, rtol=1e-2, atol=2e-3, err_msg=name)
+
+
+def goes_on_alone(machine: Machine, alone: Path) -> None:
+    """One process goes on with what two have saved."""
+    data = Dataset.load(machine.disk / "data")
+    assert isinstance(list(train(settings(), data, output=machine.disk / "out", resume=True))[-1], Finished)
+    same(machine.run, alone)
+
+
+def test_a_machine_that_is_killed_ends_the_other_with_words_and_both_go_on(
+    machines: list[Machine], alone: Path
+) -> None:
+    first, second = machines
+    for machine in machines:
+        machine.start()
+    wait_for(lambda: first.epochs() >= 2, machines)
+    second.kill()
+    assert first.end() == 1
+    (error,) = first.errors()
+    assert "rank 1 on 10.97.0.2 is gone: it was killed, or its machine stopped; the run is saved up to" in error
+    assert "go on with the same command and --resume, on all machines" in error
+    assert not second.run.exists()
+    shutil.rmtree(second.disk / "out", ignore_errors=True)  # the new machine that takes the place of the dead one
+    for machine in machines:
+        machine.start("--resume")
+    assert [machine.end() for machine in machines] == [0, 0], [machine.log()[-3000:] for machine in machines]
+    same(first.run, alone)
+    assert not second.run.exists()
