@@ -109,6 +109,7 @@ def work(
     Protocol.refused = metrics.rejected
     server.config = uvicorn.Config(
         create_app(desk, log, lifespan),
+        loop="asyncio",  # not uvloop, if it happens to be there: startup() and what was measured are asyncio's
         http=Protocol,
         ws="none",
         log_level="warning",
