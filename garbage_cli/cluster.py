@@ -86,6 +86,7 @@ def _running(where: str) -> str:
 
 
 def _start(ray: Any, where: str, cores: int | None) -> None:
+    _keep_stdout(ray)
     try:
         if where == LOCAL:
             cores = vendor.available_cores() if cores is None else cores
@@ -95,6 +96,12 @@ def _start(ray: Any, where: str, cores: int | None) -> None:
     except (ConnectionError, RuntimeError, OSError) as error:
         reason = str(error).partition("\n")[0][:300]
         raise ClusterError(f"no Ray cluster at {where}: {reason}; {_REMEDY}") from None
+
+
+def _keep_stdout(ray: Any) -> None:
+    """Ray prints what goes wrong in a cluster on stdout, where our data goes, also where it is asked not to."""
+    with suppress(AttributeError):
+        ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
 
 
 def _check_address(where: str) -> None:

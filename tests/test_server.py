@@ -35,7 +35,8 @@ class Server:
 
 @contextmanager
 def serving(bundle: Path, *options: object) -> Iterator[Server]:
-    command = [sys.executable, "-m", "garbage_cli", "serve", "--model", bundle, "--port", 0, "--json", *options]
+    more = os.environ.get("GARBAGE_TEST_SERVE", "").split()  # the same tests over another server: test_slow_ray_serve
+    command = [sys.executable, "-m", "garbage_cli", "serve", "--model", bundle, "--port", 0, "--json", *options, *more]
     with subprocess.Popen(
         [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

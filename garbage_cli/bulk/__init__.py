@@ -27,7 +27,7 @@ from garbage_cli.sources import Sources, read_list
 if TYPE_CHECKING:
     from garbage_cli.engines import Options
 
-__all__ = ["Asked", "Begun", "Done", "Finished", "predict"]
+__all__ = ["Asked", "Begun", "Done", "Finished", "Machines", "Report", "predict"]
 
 WHAT = "predict --ray"
 
@@ -66,6 +66,14 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
+class Machines:
+    """Machines came or went."""
+
+    before: int
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """Every partition's file is there."""
 
@@ -75,8 +83,13 @@ class Finished:
     seconds: float
 
 
-def predict(asked: Asked, *, tell: Callable[[str], object] = lambda text: None) -> Iterator[Begun | Done | Finished]:
+Report = Begun | Done | Machines | Finished
+
+
+def predict(asked: Asked, *, tell: Callable[[str], object] = lambda text: None) -> Iterator[Report]:
     """Answer photos; yield Begun, Done for each partition as it is written, in any order, and Finished.
+
+    Machines come between them where some came or went.
 
     Raises ImageError if there is no photo, ConfigError if the output can't be what is meant or can't be written,
     ClusterError if there is no cluster or a machine can't work; what is written by then stays, for `resume`.
@@ -92,12 +105,16 @@ def predict(asked: Asked, *, tell: Callable[[str], object] = lambda text: None) 
         began, failed = time.monotonic(), 0
         workers = min(_workers(ray), len(left))
         todo = sum(map(plan.length, left))
-        yield Begun(len(names), len(names) - todo, len(cluster.machines(ray)), workers, why)
+        machines = len(cluster.machines(ray))
+        yield Begun(len(names), len(names) - todo, machines, workers, why)
         settings = {"start": str(Path.cwd()), "roots": _roots(asked), "cores": 1}
         with closing(_answered(ray, plan, asked.out, model, names, left, workers, settings)) as answered:
             for done in answered:
                 failed += done.failed
                 yield done
+                if machines != (now := len(cluster.machines(ray))):
+                    yield Machines(machines, now)
+                    machines = now
     if missing := plan.left(out.names()):
         raise ClusterError(
             f"{len(missing)} of {plan.partitions} files are not in {out}, the first is {plan.file(missing[0])}; do all "

@@ -8,6 +8,7 @@ import typer
 
 from garbage_cli.cli.answers import Model, Threshold, TopK
 from garbage_cli.cli.app import Json, app
+from garbage_cli.cli.clusters import Ray, WithRay
 from garbage_cli.cli.engines import Engine, Precision, Set, Verbose, options
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ WITH_HUB = ("--port", "--workers", "--top-k", "--set", "--model", "--config", "-
 """Options that the real PaddleHub can follow."""
 
 
-@app.command()
+@app.command(cls=WithRay)
 def serve(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for the whole network.")] = "127.0.0.1",
@@ -78,6 +79,11 @@ def serve(
         typer.Option("--config", help="Start as PaddleHub's config.json says.", show_default=False),
     ] = None,
     backend: Annotated[str, typer.Option(help="garbage, or hub: the real PaddleHub Serving (extra hub).")] = "garbage",
+    ray: Ray = None,
+    max_workers: Annotated[
+        int | None,
+        typer.Option(help="With --ray: add replicas up to so many while there is work.", min=1, show_default=False),
+    ] = None,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
@@ -85,6 +91,7 @@ def serve(
 
     / is a page for phones and tablets: it takes a photo and shows the bin. /docs is the manual.
     SIGTERM finishes what was accepted; SIGHUP loads the model, the keys and the certificate anew.
+    With --ray the workers are replicas of Ray Serve on a cluster, which takes the connections.
 
     \b
     garbage serve --port 8866 --workers 4
@@ -92,6 +99,7 @@ def serve(
     garbage serve --host 0.0.0.0 --certificate cert.pem --private-key key.pem
     garbage serve --collect collected
     garbage serve --config config.json
+    garbage serve --ray head:6379 --host 0.0.0.0 --workers 4 --max-workers 32
     """
     from garbage_cli import server as room
     from garbage_cli.config import parse_size
@@ -121,6 +129,12 @@ def serve(
         raise typer.BadParameter("--collect-limit: nothing is kept without --collect DIR")
     if private_key is not None and certificate is None:
         raise typer.BadParameter("--private-key: it is for https, which takes --certificate FILE too")
+    if ray is not None and (config is not None or backend == "hub"):
+        raise typer.BadParameter("--ray: not with --config or --backend hub, which are for one machine")
+    if ray is None and max_workers is not None:
+        raise typer.BadParameter("--max-workers: replicas are added with --ray; without, --workers says how many")
+    if max_workers is not None and max_workers < workers:
+        raise typer.BadParameter(f"--max-workers is {max_workers}, fewer than --workers {workers}")
     if backend == "hub":
         _serve_with_hub(asked, typed, enable_mkldnn=start.enable_mkldnn, json=json)
         return
@@ -129,6 +143,16 @@ def serve(
     if config is not None and "--host" not in typed:
         say("only this machine can reach it; PaddleHub listens on the whole network, which is --host 0.0.0.0 here")
     asked = _guarded(asked, api_key_file, say)
+    if ray is not None:
+        room.serve_on_cluster(
+            asked,
+            address=ray,
+            most=max(workers, max_workers or 0),
+            on_ready=lambda url: view.show_ready(url, asked.workers, host=asked.host, page=True, json=json),
+            tell=say,
+            explain=say if verbose else None,
+        )
+        return
     room.serve(
         asked,
         on_ready=lambda url: view.show_ready(url, asked.workers, host=asked.host, page=True, json=json),

@@ -8,18 +8,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from garbage_cli.bulk import Begun, Done, Finished
+from garbage_cli.bulk import Begun, Done, Finished, Machines, Report
 from garbage_cli.console.answers import NOT_SURE
 from garbage_cli.console.terminal import count, err, out, print_json, say
 from garbage_cli.errors import GarbageError
 from garbage_cli.labels.bins import bin_called
 
 
-def show(reports: Iterator[Begun | Done | Finished], *, out_name: str, verbose: bool, json: bool) -> bool:
+def show(reports: Iterator[Report], *, out_name: str, verbose: bool, json: bool) -> bool:
     """Show reports as they come; return whether every photo that was asked about now was answered."""
     answered = failed = before = 0
     bins: Counter[str] = Counter()
-    machines: set[str] = set()
     columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
     try:
         with Progress(*columns, TimeRemainingColumn(), console=err, transient=True, disable=not err.is_terminal) as bar:
@@ -36,10 +35,11 @@ def show(reports: Iterator[Begun | Done | Finished], *, out_name: str, verbose: 
                 elif isinstance(report, Done):
                     answered, failed = answered + report.photos - report.failed, failed + report.failed
                     bins.update(report.bins)
-                    machines.add(report.machine)
                     bar.advance(task, report.photos)
                     elapsed = bar.tasks[0].elapsed or 0
                     bar.update(task, pace=f"{(answered + failed) / elapsed:.0f}/s" if elapsed else "")
+                elif isinstance(report, Machines):
+                    say(_came_or_went(report))
                 else:
                     finished = report
     except (KeyboardInterrupt, GarbageError):
@@ -59,6 +59,13 @@ def _begun(begun: Begun) -> str:
     where = f"{count(begun.workers, 'worker')} on {count(begun.machines, 'machine')}"
     already = f", {begun.before:,} of them answered already" if begun.before else ""
     return f"{begun.photos:,} photos{already}; {where}"
+
+
+def _came_or_went(machines: Machines) -> str:
+    lost = machines.before - machines.now
+    if lost < 0:
+        return f"{count(-lost, 'machine')} more, {machines.now} now"
+    return f"{count(lost, 'machine')} lost, {machines.now} left; what was in hand there is done anew"
 
 
 def _tally(answered: int, failed: int, before: int) -> str:

@@ -19,7 +19,7 @@ from garbage_cli.server.options import ServeOptions
 if TYPE_CHECKING:
     from garbage_cli.bundle import ModelBundle
 
-__all__ = ["ServeOptions", "serve"]
+__all__ = ["ServeOptions", "serve", "serve_on_cluster"]
 
 Tell = Callable[[str], object]
 
@@ -57,6 +57,30 @@ def serve(
         Supervisor(options, listener, folder, renew=renew, tell=tell).run(
             lambda: on_ready(_url(*address, tls=options.certificate is not None))
         )
+
+
+def serve_on_cluster(
+    options: ServeOptions,
+    *,
+    address: str,
+    most: int,
+    on_ready: Callable[[str], object] = lambda url: None,
+    tell: Tell = lambda text: None,
+    explain: Tell | None = None,
+) -> None:
+    """Serve as `serve` does, with `options.workers` to `most` replicas on the Ray cluster at an address.
+
+    Raises ClusterError too, if there is none or its machines can't do it.
+    """
+    from garbage_cli.server.onray import serve_on_ray
+
+    def load(asked: ServeOptions) -> tuple[ServeOptions, "ModelBundle"]:
+        return _renewed(asked, tell=tell, explain=explain), _check(asked)
+
+    serve_on_ray(
+        options, address=address, most=most, load=load, bind=_bind, tell=tell,
+        on_ready=lambda host, port: on_ready(_url(host, port, tls=options.certificate is not None)),
+    )  # fmt: skip
 
 
 def _decided(options: ServeOptions, bundle: "ModelBundle", tell: Tell, explain: Tell | None) -> ServeOptions:
