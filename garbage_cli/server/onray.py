@@ -107,7 +107,7 @@ class Replica:
             self._desk.metrics.observe_memory()
             await asyncio.sleep(1)
 
-    async def reconfigure(self, version: str) -> None:
+    async def reconfigure(self, config: dict[str, int]) -> None:
         """Load what is current beside what answers; Serve calls this at the start too."""
         loop = asyncio.get_running_loop()
         current = await loop.run_in_executor(None, _current)
@@ -306,7 +306,7 @@ def _deploy(serve: Any, deployment: Any, cores: int, version: int) -> None:
     """Have replicas started, or told of another version, and wait until all answer with it."""
     from ray.serve.api import RunTarget, _run_many  # run() itself waits for ever for machines that do not come
 
-    application = deployment.options(user_config=str(version)).bind(cores)
+    application = deployment.options(user_config={"version": version}).bind(cores)
     target = RunTarget(target=application, name=APPLICATION, route_prefix="/", logging_config=None)
     _run_many([target], wait_for_applications_running=False)
     until = time.monotonic() + _TO_START
