@@ -2,15 +2,21 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from garbage_cli import zoo
 from garbage_cli.batches.picking import parts, picks
@@ -19,6 +25,7 @@ from garbage_cli.dataset import Dataset, Sample
 from garbage_cli.reports import Finished
 from garbage_cli.trainer import train
 from garbage_cli.trainer.processes import Processes, is_first, joined
+from garbage_cli.trainer.pulse import Lost, Pulse, accept, call, listen
 
 # Batch norm and depthwise convolutions; no dropout, for each process draws its own; no ReLU, for where one is at 0 the
 # last bit of a sum decides whether a gradient goes on, and gradients of the same photos in another order differ by 3 %.
@@ -108,7 +115,7 @@ def history(run: Path) -> list[dict[str, Any]]:
     return json.loads((run / "run.json").read_text())["history"]  # type: ignore[no-any-return]
 
 
-def weights(run: Path) -> dict[str, np.ndarray]:
+def weights(run: Path) -> dict[str, NDArray[Any]]:
     return zoo.read_weights(run / "latest.pdparams")
 
 
@@ -235,3 +242,77 @@ def test_a_killed_process_takes_the_other_with_it_and_the_run_goes_on(
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / "out" / f"rank{other}.pid").read_text()), 0)
     assert len(history(tmp_path / "out" / NETWORK)) == 1
+
+
+@contextmanager
+def lines(count: int) -> Iterator[list[Pulse]]:
+    """The pulses of so many processes, without Paddle."""
+    server, words = listen("127.0.0.1")
+    with ThreadPoolExecutor() as pool:
+        accepting = pool.submit(accept, server, words, count)
+        links = [call(words, rank) for rank in range(1, count)]
+        names = [f"rank {rank}" for rank in range(count)]
+        pulses = [Pulse(rank, each, names) for rank, each in enumerate([accepting.result(), *links])]
+        try:
+            yield pulses
+        finally:
+            list(pool.map(Pulse.leave, pulses))
+
+
+def test_processes_meet_however_late_one_comes() -> None:
+    with lines(3) as pulses, ThreadPoolExecutor() as pool:
+        for late in range(3):
+            early = [pool.submit(each.meet) for each in pulses if each is not pulses[late]]
+            assert not wait(early, timeout=0.2).done
+            pulses[late].meet()
+            for each in early:
+                each.result(timeout=20)
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_process_that_is_gone_is_named_to_all_that_wait(gone: int) -> None:
+    with lines(3) as pulses, ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(each.meet) for each in pulses if each is not pulses[gone]]
+        for line in pulses[gone]._lines.values():
+            line.link.shutdown(socket.SHUT_RDWR)
+        for each in waiting:
+            with pytest.raises(Lost, match=f"rank {gone} is gone: it was killed"):
+                each.result(timeout=20)
+
+
+def test_the_error_of_one_process_is_told_to_all_and_an_end_is_none() -> None:
+    with lines(3) as pulses:
+        pulses[2].leave("no folder\ndata")
+        for each in pulses[:2]:
+            with pytest.raises(Lost, match="rank 2 stopped: no folder data"):
+                each.meet()
+    with lines(2) as pulses:
+        pulses[1].leave()
+        assert pulses[0].cause(wait=0.3) == ""
+        with pytest.raises(Lost, match="rank 1 ended before the others"):
+            pulses[0].meet()
+
+
+def test_silence_is_a_loss_and_a_process_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: Queue[str] = Queue()
+    with lines(2) as pulses:
+        pulses[0].kept = "all is saved"
+        pulses[0].give_up = given.put
+        monkeypatch.setattr("garbage_cli.trainer.pulse.GRACE", 0.5)
+        monkeypatch.setattr(pulses[1], "_say", lambda text: None)
+        monkeypatch.setattr("garbage_cli.trainer.pulse.PATIENCE", 0.5)
+        assert given.get(timeout=20) == "nothing was heard of rank 1 for 0 s; all is saved"
+
+
+def test_a_stranger_at_the_port_is_sent_away_and_the_others_are_waited_for() -> None:
+    server, words = listen("127.0.0.1")
+    with ThreadPoolExecutor() as pool:
+        accepting = pool.submit(accept, server, words, 2)
+        for wrong in ("1" * 32, ""):
+            (link,) = call(f"{words.rpartition(':')[0]}:{wrong}", 1).values()
+            with link:
+                assert link.recv(1) == b""
+        (right,) = call(words, 1).values()
+        assert list(accepting.result(timeout=20)) == [1]
+        right.close()
+    accepting.result()[1].close()

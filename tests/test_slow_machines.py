@@ -25,14 +25,14 @@ from garbage_cli.trainer import train
 pytestmark = pytest.mark.slow
 
 NETWORK = "ShuffleNetV2_swish"
-EPOCHS = 8
+EPOCHS = 6
 PORT = 7411
 
 
 def settings() -> TrainConfig:
     chosen = {
         "epochs": EPOCHS,
-        "batch_size": 8,
+        "batch_size": 16,
         "model.name": NETWORK,
         "model.pretrained": "none",
         "preprocess.resize_short": 64,
@@ -195,7 +195,7 @@ def test_a_machine_that_is_killed_ends_the_other_with_words_and_both_go_on(
     first, second = machines
     for machine in machines:
         machine.start()
-    wait_for(lambda: first.epochs() >= 2, machines)
+    wait_for(lambda: first.epochs() >= 1, machines)
     second.kill()
     assert first.end() == 1
     (error,) = first.errors()
@@ -208,3 +208,65 @@ def test_a_machine_that_is_killed_ends_the_other_with_words_and_both_go_on(
     assert [machine.end() for machine in machines] == [0, 0], [machine.log()[-3000:] for machine in machines]
     same(first.run, alone)
     assert not second.run.exists()
+
+
+def test_a_cable_that_is_cut_ends_both_with_words_and_nothing_is_half_written(
+    machines: list[Machine], cable: tuple[str, str], alone: Path
+) -> None:
+    first, second = machines
+    for machine in machines:
+        machine.start()
+    wait_for(lambda: first.epochs() >= 1, machines)
+    ip("-n", cable[1], "link", "set", cable[1], "down")
+    try:
+        assert [machine.end() for machine in machines] == [1, 1]
+    finally:
+        ip("-n", cable[1], "link", "set", cable[1], "up")
+    for machine, other in ((first, "rank 1 on 10.97.0.2"), (second, "rank 0 on 10.97.0.1")):
+        (error,) = machine.errors()
+        assert f"nothing was heard of {other} for 20 s; the run is saved up to" in error
+    goes_on_alone(first, alone)
+
+
+def test_sigterm_on_one_machine_stops_both_at_the_same_step_with_the_state_saved(
+    machines: list[Machine], alone: Path
+) -> None:
+    first, second = machines
+    for machine in machines:
+        machine.start()
+    wait_for(lambda: first.epochs() >= 1, machines)
+    assert second.launcher is not None
+    second.launcher.send_signal(signal.SIGTERM)
+    assert first.end() == 130
+    assert second.end() == 15  # Paddle's launcher gives the signal's number
+    assert "stopping after this step, and saving" in second.log()
+    progress = json.loads((first.run / "run.json").read_text())["progress"]
+    assert progress["step"] > 0 or progress["epoch"] > 1
+    for machine in machines:
+        assert not machine.errors()
+        assert "--resume" in machine.log()
+    goes_on_alone(first, alone)
+
+
+def test_machines_that_have_other_photos_are_told_apart_before_anything_is_written(machines: list[Machine]) -> None:
+    second = machines[1]
+    lines = (second.disk / "data" / "train.txt").read_text().splitlines(keepends=True)
+    (second.disk / "data" / "train.txt").write_text("".join(lines[1:]))
+    for machine in machines:
+        machine.start()
+    assert [machine.end() for machine in machines] == [1, 1]
+    for machine in machines:
+        (error,) = machine.errors()
+        assert "rank 1 on 10.97.0.2 has photos of training 31, but rank 0 on 10.97.0.1 has 32" in error
+        assert not machine.run.exists()
+
+
+def test_an_error_of_one_machine_is_told_by_the_other(machines: list[Machine]) -> None:
+    first, second = machines
+    shutil.rmtree(second.disk / "data")
+    for machine in machines:
+        machine.start()
+    assert [machine.end() for machine in machines] == [1, 1]
+    (error,) = first.errors()
+    (reason,) = second.errors()
+    assert f"rank 1 on 10.97.0.2 stopped: {reason.removeprefix('error: ')}; nothing was saved yet" in error

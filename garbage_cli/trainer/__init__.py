@@ -106,8 +106,9 @@ def _asked(job: Job) -> bool:
 
 
 def _interrupted(job: Job, progress: Progress) -> Interrupted:
+    asked = bool(job.processes.sum([job.stop()])[0])  # one may have been asked, for all
     seconds = _seconds(job, progress)
-    return Interrupted(job.run, progress.epoch, progress.step, progress.best, seconds, time_is_up=not job.stop())
+    return Interrupted(job.run, progress.epoch, progress.step, progress.best, seconds, time_is_up=not asked)
 
 
 def _seconds(job: Job, progress: Progress) -> float:

@@ -200,13 +200,23 @@ def accept(server: socket.socket, words: str, world: int) -> dict[int, socket.so
         server.settimeout(PATIENCE)
         while len(links) < world - 1:
             link, _ = server.accept()
-            link.settimeout(PATIENCE)
-            said, _, rank = link.makefile("rb", buffering=0).readline(100).strip().partition(b" ")
-            if secrets.compare_digest(said, secret) and rank.isdigit() and 0 < int(rank) < world:
-                links[int(rank)] = _prompt(link)
+            if rank := _introduced(link, secret, world):
+                links[rank] = _prompt(link)
             else:
                 link.close()
     return links
+
+
+def _introduced(link: socket.socket, secret: bytes, world: int) -> int:
+    """The rank of the process at the other end; 0 if it is none of ours."""
+    link.settimeout(_BEAT)
+    try:
+        said, _, rank = link.makefile("rb", buffering=0).readline(100).strip().partition(b" ")
+    except OSError:
+        return 0
+    link.settimeout(PATIENCE)
+    known = secrets.compare_digest(said, secret) and rank.isdigit() and int(rank) < world
+    return int(rank) if known else 0
 
 
 def call(words: str, rank: int) -> dict[int, socket.socket]:
