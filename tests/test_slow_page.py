@@ -22,7 +22,7 @@ from axe_playwright_python.sync_playwright import Axe
 from browser import INSECURE, NO_VOICES, Trouble, chromium, film, launch, prepare, spoken, visiting
 from conftest import COLOURS, Result, make_colour_bundle, run_program
 from PIL import Image, ImageOps
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, Playwright, expect, sync_playwright
 from test_server import serving
 
 from garbage_cli.archive import extract
@@ -1161,7 +1161,7 @@ def test_nothing_spills_and_the_button_is_in_view(
     assert {state: by for state, by in spilled.items() if max(by) > 0} == {}
 
 
-def place_of(page: Page, selector: str) -> Mapping[str, float]:
+def place_of(page: Page, selector: str) -> FloatRect:
     found = page.locator(selector).first.bounding_box()
     assert found
     return found
@@ -1173,7 +1173,7 @@ def right_of(page: Page, selector: str) -> float:
 
 
 @pytest.mark.parametrize("language", ["zh-CN", "en-GB"])
-@pytest.mark.parametrize("size", [(844, 390), (740, 360), (667, 375)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", [(844, 390), (740, 360), (667, 375), (568, 320)], ids=lambda size: f"{size[0]}x{size[1]}")
 def test_on_a_phone_on_its_side_the_frame_takes_the_height_and_the_buttons_stand_beside(
     visit: Visits, server: Collecting, size: tuple[int, int], language: str
 ) -> None:
@@ -1189,7 +1189,8 @@ def test_on_a_phone_on_its_side_the_frame_takes_the_height_and_the_buttons_stand
             beside = "#likeliest" if state == "unsure" else "#answer-how"
             expect(page.locator(beside)).to_be_in_viewport(ratio=1)
             assert place_of(page, "#choices")["x"] >= right_of(page, beside)
-            assert page.evaluate("document.scrollingElement.scrollHeight") == size[1]
+            if size[1] > 320:
+                assert page.evaluate("document.scrollingElement.scrollHeight") == size[1]
     page = visit(server.url, sees="nothing", locale=language, viewport={"width": size[0], "height": size[1]})
     expect(page.locator("#why")).to_be_visible()
     assert page.locator("#shoot").evaluate(IN_VIEW)
