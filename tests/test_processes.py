@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,12 +16,18 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
+import kubernetes_validate  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
+from typer.main import get_command
+from yamllint import linter  # type: ignore[import-untyped]
+from yamllint.config import YamlLintConfig  # type: ignore[import-untyped]
 
 from garbage_cli import zoo
 from garbage_cli.batches.picking import parts, picks
+from garbage_cli.cli import app
 from garbage_cli.config import TrainConfig, load_train_config, to_yaml
 from garbage_cli.dataset import Dataset, Sample
 from garbage_cli.reports import Finished
@@ -316,3 +324,56 @@ def test_a_stranger_at_the_port_is_sent_away_and_the_others_are_waited_for() -> 
         assert list(accepting.result(timeout=20)) == [1]
         right.close()
     accepting.result()[1].close()
+
+
+TRAINING = Path(__file__).parents[1] / "deploy" / "training"
+
+
+def manifest() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((TRAINING / "kubernetes.yaml").read_text()))
+
+
+def test_the_kubernetes_manifest_is_one_and_yamllint_finds_nothing() -> None:
+    for part in manifest():
+        kubernetes_validate.validate(part, "1.31", strict=True)
+    rules = YamlLintConfig("{extends: default, rules: {line-length: {max: 140}}}")
+    assert list(linter.run((TRAINING / "kubernetes.yaml").read_text(), rules)) == []
+
+
+def test_the_kubernetes_job_has_as_many_machines_wherever_it_says_so_and_one_port() -> None:
+    service, job_ = manifest()
+    pod = job_["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    environment = {each["name"]: each.get("value") for each in container["env"]}
+    assert job_["spec"]["completions"] == job_["spec"]["parallelism"] == int(environment["MACHINES"])
+    script, port = container["command"][2], service["spec"]["ports"][0]["port"]
+    assert {int(number) for number in re.findall(r"\b7\d{3}\b", script)} == {port}
+    assert f"{job_['metadata']['name']}-0.{service['metadata']['name']}" in script
+    assert pod["subdomain"] == service["metadata"]["name"]
+
+
+def test_the_scripts_are_of_their_shells_and_give_train_what_it_has() -> None:
+    (container,) = manifest()[1]["spec"]["template"]["spec"]["containers"]
+    inner = container["command"][2]
+    slurm = (TRAINING / "slurm.sh").read_text()
+    for shell, script in (("bash", slurm), ("sh", inner)):
+        done = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    program = re.search(r"python -c '\n(.*?)\n'", inner, re.DOTALL)
+    assert program is not None
+    compile(program[1], "inline", "exec")
+    known = {option for each in get_command(app).commands["train"].params for option in each.opts}  # type: ignore[attr-defined]
+    ours = [*container["args"], *(text for script in (slurm, inner) for text in script.split("train ")[-1].split())]
+    used = {text for text in ours if text.startswith("--") and text != "--"}
+    used |= {text for script in (slurm, inner) for text in re.findall(r"set -- (--[a-z-]+)", script)}
+    assert {"--out", "--resume", "--epochs"} <= used
+    launching = {"--kill-on-bad-exit=1"}  # srun's
+    assert used - launching <= known
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shellcheck_finds_nothing_in_the_slurm_script() -> None:
+    done = subprocess.run(
+        ["shellcheck", str(TRAINING / "slurm.sh")], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout

@@ -270,3 +270,36 @@ def test_an_error_of_one_machine_is_told_by_the_other(machines: list[Machine]) -
     (error,) = first.errors()
     (reason,) = second.errors()
     assert f"rank 1 on 10.97.0.2 stopped: {reason.removeprefix('error: ')}; nothing was saved yet" in error
+
+
+SRUN = """#!/bin/bash
+while [[ $1 == --* ]]; do shift; done
+SLURM_NODEID=0 ip netns exec {0} "$@" & first=$!
+SLURM_NODEID=1 ip netns exec {1} "$@" & second=$!
+wait $first && wait $second
+"""
+
+
+def test_the_slurm_script_trains_on_the_machines_that_it_is_given(
+    machines: list[Machine], alone: Path, tmp_path: Path
+) -> None:
+    """`srun` is one of ours, that runs a task in either namespace; Slurm starts the script on the first machine."""
+    first = machines[0]
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "srun").write_text(SRUN.format(*(machine.namespace for machine in machines)))
+    (programs / "srun").chmod(0o755)
+    given = {
+        **os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "PROCESSES": "1",
+        "SLURM_JOB_ID": "12345", "SLURM_JOB_NUM_NODES": "2", "SLURM_RESTART_COUNT": "0",
+        "GARBAGE": str(Path(sys.executable).parent / "garbage"),
+    }  # fmt: skip
+    script = Path(__file__).parents[1] / "deploy" / "training" / "slurm.sh"
+    done = subprocess.run(
+        ["ip", "netns", "exec", first.namespace, "bash", str(script), "--config", "config.yml"],
+        cwd=first.disk, env={**given, "OUT": "out"}, capture_output=True, text=True, timeout=150, check=False,
+    )  # fmt: skip
+    logs = [path.read_text() for path in first.disk.glob("out/log/12345/*/workerlog.0")]
+    assert done.returncode == 0, (done.stderr[-2000:], logs)
+    assert len(logs) == 2
+    same(first.run, alone)
