@@ -1,5 +1,6 @@
 """Two processes that train one network, against one process that trains it alone. They run on the CPU, over gloo."""
 
+import hashlib
 import json
 import os
 import re
@@ -10,8 +11,8 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -30,8 +31,9 @@ from garbage_cli.batches.picking import parts, picks
 from garbage_cli.cli import app
 from garbage_cli.config import TrainConfig, load_train_config, to_yaml
 from garbage_cli.dataset import Dataset, Sample
+from garbage_cli.errors import ClusterError
 from garbage_cli.reports import Finished
-from garbage_cli.trainer import train
+from garbage_cli.trainer import agreement, train
 from garbage_cli.trainer.processes import Processes, is_first, joined
 from garbage_cli.trainer.pulse import Lost, Pulse, accept, call, listen
 
@@ -377,3 +379,45 @@ def test_shellcheck_finds_nothing_in_the_slurm_script() -> None:
         ["shellcheck", str(TRAINING / "slurm.sh")], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+@dataclass(frozen=True)
+class Two:
+    """Two processes, of which this is the first, and what the second gives."""
+
+    theirs: bytes
+    world: int = 2
+    names: tuple[str, str] = ("rank 0 on a", "rank 1 on b")
+
+    def rows(self, content: bytes) -> list[bytes]:
+        return [content, hashlib.sha256(self.theirs).digest()]
+
+    def share(self, content: bytes, *, source: int = 0) -> bytes:
+        return self.theirs if source else content
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"optimizer__learning_rate": 0.5}, "rank 1 on b has optimizer.learning_rate 0.5, but rank 0 on a has 0.005"),
+        ({"garbage": "0.0.1"}, "rank 1 on b has garbage 0.0.1, but rank 0 on a has"),
+        ({"--resume": True}, "rank 1 on b has --resume true, but rank 0 on a has false; start all with the same comm"),
+        ({"lists of photos": "ab"}, "rank 1 on b has lists of photos ab, but .*; all need the same data set"),
+        ({}, ""),
+        ({"workers": 7}, ""),
+    ],
+)
+def test_what_one_process_has_otherwise_is_named(drawn: Dataset, change: dict[str, Any], words: str) -> None:
+    settings = {key: value for key, value in change.items() if "__" in key or key == "workers"}
+    facts = agreement._facts(config(**settings), drawn, resume=False)
+    theirs = json.dumps(facts | {key: value for key, value in change.items() if key not in settings}).encode()
+    expected = pytest.raises(ClusterError, match=words) if words else nullcontext()
+    with expected:
+        agreement.check_agreement(Two(theirs), config(), drawn, resume=False)  # type: ignore[arg-type]
+
+
+def test_a_process_that_is_given_up_ends_with_the_words_and_code_1() -> None:
+    program = "import threading, time; from garbage_cli.cli.models import _give_up\n"
+    program += "threading.Thread(target=_give_up, args=('rank 1 is gone; all is saved',)).start(); time.sleep(100)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: rank 1 is gone; all is saved\n")
