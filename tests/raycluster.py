@@ -39,12 +39,19 @@ class Cluster:
         assert done.returncode == 0, done.stdout + done.stderr
         self.nodes.append(set(processes(self.folder)) - before)
 
+    def node_of(self, pid: int) -> int | None:
+        """The number of the node that a process runs on."""
+        return next((number for number in range(len(self.nodes)) if pid in self._all_of(number)), None)
+
+    def _all_of(self, number: int) -> set[int]:
+        found = set(self.nodes[number])
+        while more := {pid for pid in processes(self.folder) if parent(pid) in found} - found:
+            found |= more
+        return found
+
     def kill(self, number: int) -> None:
         """Kill a node with all that runs on it, at once, as if somebody pulled its plug."""
-        doomed = self.nodes[number]
-        while more := {pid for pid in processes(self.folder) if parent(pid) in doomed} - doomed:
-            doomed |= more
-        for pid in doomed:
+        for pid in self._all_of(number):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
