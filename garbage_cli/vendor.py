@@ -8,15 +8,20 @@ import importlib
 import importlib.util
 import io
 import logging
+import math
 import os
 import signal
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 from garbage_cli.errors import ConfigError, MissingExtraError
+
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+"""Where a container sees what it may use."""
 
 
 def paddle(what: str) -> ModuleType:
@@ -111,11 +116,21 @@ def _settle_environment() -> None:
 
 
 def available_cores() -> int:
-    """Return the number of cores this process may use."""
+    """Return the number of cores this process may use: at most what its container is given, rounded up."""
     try:
-        return len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows have no affinity
-        return os.cpu_count() or 1
+        cores = os.cpu_count() or 1
+    return min(cores, _cores_of_group() or cores)
+
+
+def _cores_of_group() -> int | None:
+    """Control groups of version 2, seen from inside a container: 150000 of 100000 µs is a core and a half."""
+    try:
+        quota, period = (CONTROL_GROUP / "cpu.max").read_text(encoding="ascii").split()
+        return None if quota == "max" else max(1, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
 
 
 def _import(name: str, *, what: str, package: str, extra: str) -> ModuleType:

@@ -45,7 +45,8 @@ class Cluster:
 
     def _all_of(self, number: int) -> set[int]:
         found = set(self.nodes[number])
-        while more := {pid for pid in processes(self.folder) if parent(pid) in found} - found:
+        above = {pid: parent(pid) for pid in everybody()}
+        while more := {pid for pid, from_ in above.items() if from_ in found} - found:
             found |= more
         return found
 
@@ -78,15 +79,21 @@ def cluster(*cores: int) -> Iterator[Cluster]:
 
 
 def processes(folder: Path) -> list[int]:
-    """The processes that work in a cluster's folder."""
+    """The processes that work in a cluster's folder. Ray's workers, which rename themselves, are not among them."""
     found = []
-    for each in Path("/proc").iterdir():
+    for pid in everybody():
         with suppress(OSError):
-            if each.name.isdigit() and int(each.name) != os.getpid() and not is_dead(each):
-                words = (each / "cmdline").read_bytes() + (each / "environ").read_bytes()
+            process = Path("/proc") / str(pid)
+            if pid != os.getpid() and not is_dead(process):
+                words = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
                 if str(folder).encode() in words:
-                    found.append(int(each.name))
+                    found.append(pid)
     return found
+
+
+def everybody() -> list[int]:
+    """All processes of the machine."""
+    return [int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit()]
 
 
 def is_dead(process: Path) -> bool:

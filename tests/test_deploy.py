@@ -14,10 +14,11 @@ import yaml
 from yamllint import linter  # type: ignore[import-untyped]
 from yamllint.config import YamlLintConfig  # type: ignore[import-untyped]
 
-from garbage_cli import __version__
+from garbage_cli import __version__, vendor
 from garbage_cli.cli import app
 from garbage_cli.server import metrics
 from garbage_cli.server.app import ROUTES
+from garbage_cli.server.desk import HELD_BODIES
 from garbage_cli.server.options import ServeOptions
 from garbage_cli.server.worker import LAST_CALL
 
@@ -151,6 +152,29 @@ def test_a_pod_has_the_time_that_the_server_takes_to_stop() -> None:
     needed = pause + LAST_CALL + ServeOptions(Path()).drain_seconds
     assert POD["spec"]["terminationGracePeriodSeconds"] > needed
     assert one("Deployment")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+def test_a_pod_has_the_memory_of_the_largest_bodies_and_photos() -> None:
+    limits = CONTAINER["resources"]["limits"]
+    photos = (int(limits["cpu"]) + 1) * 4 * ServeOptions(Path()).max_pixels  # one more is decoded than are inferred
+    needed = (256 << 20) + HELD_BODIES + photos
+    assert int(limits["memory"].removesuffix("Mi")) << 20 > needed
+    assert CONTAINER["resources"]["requests"]["cpu"] == limits["cpu"]
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("100000 100000", 1), ("150000 100000", 2), ("20000 100000", 1), ("max 100000", 8), ("6400000 100000", 8),
+     ("", 8), ("100000", 8), ("many 100000", 8), ("100000 0", 8)],
+)  # fmt: skip
+def test_a_server_counts_the_cores_that_its_pod_is_given(
+    quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(vendor, "CONTROL_GROUP", tmp_path)
+    assert vendor.available_cores() == 8
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    assert vendor.available_cores() == cores
 
 
 def test_all_select_the_same_pods() -> None:

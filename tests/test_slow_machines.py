@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from garbage_cli.trainer import train
 pytestmark = pytest.mark.slow
 
 NETWORK = "ShuffleNetV2_swish"
-EPOCHS = 6
+EPOCHS = 4
 PORT = 7411
 
 
@@ -86,19 +86,11 @@ class Machine:
         assert "Traceback" not in self.log()
         return [line for line in self.log().splitlines() if line.startswith("error: ")]
 
-    def processes(self) -> list[int]:
-        done = subprocess.run(
-            ["ip", "netns", "pids", self.namespace], capture_output=True, text=True, timeout=20, check=False
-        )
-        return [int(each) for each in done.stdout.split()]
-
     def kill(self) -> None:
         """Take everything away that runs here."""
-        for each in self.processes():
-            try:
+        for each in running(self.namespace):
+            with suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         if self.launcher is not None:
             self.launcher.wait(timeout=20)
 
@@ -115,13 +107,29 @@ def ip(*words: str) -> None:
         pytest.skip(f"ip {' '.join(words)}: {done.stderr.strip()}")
 
 
+def running(namespace: str) -> list[int]:
+    done = subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, timeout=20, check=False)
+    return [int(each) for each in done.stdout.split()]
+
+
+def remove_left_over() -> None:
+    """Remove the namespaces of tests that were killed, and what runs there."""
+    for name in Path("/run/netns").glob("gt*[ab]"):
+        owner = name.name[2:-1]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            for each in running(name.name):
+                with suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+            subprocess.run(["ip", "netns", "del", name.name], capture_output=True, timeout=20, check=False)
+
+
 @pytest.fixture(scope="module")
 def cable() -> Iterator[tuple[str, str]]:
     """Two namespaces that reach one another."""
     if os.geteuid() or shutil.which("ip") is None:
         pytest.skip("network namespaces need root, and `ip` of iproute2")
-    tag = uuid.uuid4().hex[:6]
-    names = f"g{tag}a", f"g{tag}b"
+    remove_left_over()
+    names = f"gt{os.getpid()}a", f"gt{os.getpid()}b"
     try:
         for name in names:
             ip("netns", "add", name)

@@ -1173,7 +1173,7 @@ def right_of(page: Page, selector: str) -> float:
 
 
 @pytest.mark.parametrize("language", ["zh-CN", "en-GB"])
-@pytest.mark.parametrize("size", [(844, 390), (740, 360), (667, 375), (568, 320)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", [(844, 390), (740, 360), (667, 375), (568, 320)], ids="{0[0]}x{0[1]}".format)
 def test_on_a_phone_on_its_side_the_frame_takes_the_height_and_the_buttons_stand_beside(
     visit: Visits, server: Collecting, size: tuple[int, int], language: str
 ) -> None:

@@ -93,7 +93,7 @@ def red(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def replicas(where: Server | Cluster) -> set[int]:
-    """The processes of Serve's that answer photos: below a server that has started Ray, or on the nodes of a cluster."""
+    """The processes of Serve that answer photos: below a server that has started Ray, or on a cluster's nodes."""
     found = set()
     for each in Path("/proc").iterdir():
         with suppress(OSError):

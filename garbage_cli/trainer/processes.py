@@ -164,7 +164,10 @@ def joined(give_up: Callable[[str], None] | None = None) -> Iterator[Processes]:
         pulse.leave(str(error))
         raise
     except Exception as error:
-        lost = pulse.cause(wait=pulses.PATIENCE + 5 if _of_transport(error) else 0)
+        transport = _of_transport(error)
+        lost = pulse.cause(wait=pulses.PATIENCE + 5 if transport else 0)
+        if transport and not lost:  # all are there, and yet
+            lost = f"the processes can't exchange numbers: {' '.join(str(error).split())[-200:]}"
         pulse.leave(lost or f"{type(error).__name__}: {error}")
         if not lost:
             raise
