@@ -254,15 +254,22 @@ def test_a_killed_process_takes_the_other_with_it_and_the_run_goes_on(
     assert len(history(tmp_path / "out" / NETWORK)) == 1
 
 
+def free_words() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}:{'0' * 32}"
+
+
 @contextmanager
 def lines(count: int) -> Iterator[list[Pulse]]:
     """The pulses of so many processes, without Paddle."""
-    server, words = listen("127.0.0.1")
+    words, names = free_words(), [f"rank {rank}" for rank in range(count)]
     with ThreadPoolExecutor() as pool:
-        accepting = pool.submit(accept, server, words, count)
-        links = [call(words, rank) for rank in range(1, count)]
-        names = [f"rank {rank}" for rank in range(count)]
-        pulses = [Pulse(rank, each, names) for rank, each in enumerate([accepting.result(), *links])]
+        links = [pool.submit(call, words, rank) for rank in range(1, count)]  # nobody listens yet
+        accepting = pool.submit(accept, listen(words), words, names)
+        pulses = [
+            Pulse(rank, each, names)
+            for rank, each in enumerate([accepting.result(), *(each.result() for each in links)])
+        ]
         try:
             yield pulses
         finally:
@@ -315,17 +322,28 @@ def test_silence_is_a_loss_and_a_process_that_hangs_is_given_up(monkeypatch: pyt
 
 
 def test_a_stranger_at_the_port_is_sent_away_and_the_others_are_waited_for() -> None:
-    server, words = listen("127.0.0.1")
+    words = free_words()
     with ThreadPoolExecutor() as pool:
-        accepting = pool.submit(accept, server, words, 2)
+        accepting = pool.submit(accept, listen(words), words, ["rank 0", "rank 1"])
         for wrong in ("1" * 32, ""):
-            (link,) = call(f"{words.rpartition(':')[0]}:{wrong}", 1).values()
-            with link:
-                assert link.recv(1) == b""
+            with pytest.raises(ConnectionError):
+                call(f"{words.rpartition(':')[0]}:{wrong}", 1)
         (right,) = call(words, 1).values()
         assert list(accepting.result(timeout=20)) == [1]
         right.close()
     accepting.result()[1].close()
+
+
+def test_a_process_that_never_comes_is_named_and_those_that_came_end_too() -> None:
+    words = free_words()
+    with ThreadPoolExecutor() as pool:
+        early = pool.submit(call, words, 1)
+        with pytest.raises(Lost, match="nothing was heard of rank 2 on c within 1 s"):
+            accept(listen(words), words, ["rank 0 on a", "rank 1 on b", "rank 2 on c"], within=1)
+        with pytest.raises(ConnectionError, match="waited in vain for others; see its log"):
+            early.result(timeout=20)
+    with pytest.raises(ConnectionRefusedError):
+        call(words, 1, within=0.5)
 
 
 TRAINING = Path(__file__).parents[1] / "deploy" / "training"

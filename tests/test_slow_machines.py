@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,17 +59,16 @@ class Machine:
     def run(self) -> Path:
         return self.disk / "out" / NETWORK
 
-    def start(self, *more: str) -> None:
+    def start(self, *more: str, config: Sequence[str] = ("--config", "config.yml"), **environment: str) -> None:
         """Launch `garbage train` here."""
         self.runs += 1
         command = [
             "ip", "netns", "exec", self.namespace,
             sys.executable, "-m", "paddle.distributed.launch", "--master", f"10.97.0.1:{PORT}", "--host", self.address,
             "--nnodes", "2", "--rank", str(self.rank), "--nproc_per_node", "1", "--log_dir", f"log{self.runs}",
-            str(Path(sys.executable).parent / "garbage"), "train", "data", "--config", "config.yml", "--out", "out",
-            *more,
+            str(Path(sys.executable).parent / "garbage"), "train", "data", *config, "--out", "out", *more,
         ]  # fmt: skip
-        own = {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.disk / "cache")}
+        own = {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.disk / "cache"), **environment}
         with (self.disk / "launcher.txt").open("w") as said:
             self.launcher = subprocess.Popen(
                 command, cwd=self.disk, env={**os.environ, **own}, stdout=said, stderr=said, text=True
@@ -212,7 +211,7 @@ def test_a_machine_that_is_killed_ends_the_other_with_words_and_both_go_on(
     assert not second.run.exists()
     shutil.rmtree(second.disk / "out", ignore_errors=True)  # the new machine that takes the place of the dead one
     for machine in machines:
-        machine.start("--resume")
+        machine.start("--resume", config=())  # the run's own, which the first one has
     assert [machine.end() for machine in machines] == [0, 0], [machine.log()[-3000:] for machine in machines]
     same(first.run, alone)
     assert not second.run.exists()
@@ -278,6 +277,18 @@ def test_an_error_of_one_machine_is_told_by_the_other(machines: list[Machine]) -
     (error,) = first.errors()
     (reason,) = second.errors()
     assert f"rank 1 on 10.97.0.2 stopped: {reason.removeprefix('error: ')}; nothing was saved yet" in error
+
+
+def test_a_wrong_network_interface_ends_both_with_words_though_gloo_waits_for_ever(machines: list[Machine]) -> None:
+    first, second = machines
+    for machine in machines:
+        machine.start(GLOO_SOCKET_IFNAME="lo")
+    assert [machine.end() for machine in machines] == [1, 1]
+    (reason,) = second.errors()
+    assert "rank 1 on 10.97.0.2 could not connect to the others (" in reason
+    assert "GLOO_SOCKET_IFNAME, or NCCL_SOCKET_IFNAME on GPUs, names the network interface to use" in reason
+    (error,) = first.errors()
+    assert "rank 1 on 10.97.0.2 stopped: Paddle could not connect to the others: " in error
 
 
 SRUN = """#!/bin/bash

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from garbage_cli.evaluator import Evaluated
     from garbage_cli.recipes import Recipe
     from garbage_cli.reports import Finished, Interrupted
+    from garbage_cli.trainer.processes import Processes
 
 
 @app.command()
@@ -86,7 +87,7 @@ def train(
     overrides: list[tuple[str, object]] = [(key, value) for key, value in options.items() if value is not None]
     overrides += [parse_override(text) for text in set_ or []]
     with joined(_give_up) as processes:  # before what may go wrong on one machine: then all are told
-        recipe = _recipe(config, overrides, out=out, resume=resume)
+        recipe = _recipe(config, overrides, out=out, resume=resume, processes=processes)
         require("training", module="paddle", package="paddlepaddle", extra="train")
         account.show(recipe, data=data)
         _require_gpu(recipe)
@@ -141,15 +142,22 @@ def _checked(dataset: "Dataset") -> "Dataset":
     return checked.usable_part()
 
 
-def _recipe(config: str | None, overrides: list[tuple[str, object]], *, out: Path | None, resume: bool) -> "Recipe":
-    """The recipe with the options on top; a --resume that names no recipe or network goes on with the latest run's."""
+def _recipe(
+    config: str | None, overrides: list[tuple[str, object]], *, out: Path | None, resume: bool, processes: "Processes"
+) -> "Recipe":
+    """The recipe with the options on top; a --resume that names no recipe or network goes on with the latest run's.
+
+    That is the latest that the first process has: the others need not see its disk.
+    """
     from garbage_cli.bundle import latest_run
     from garbage_cli.config import DEFAULT_CONFIG
     from garbage_cli.recipes import read_recipe
     from garbage_cli.runs import CONFIG_FILE
 
     if resume and config is None and "model.name" not in dict(overrides):
-        return read_recipe(str(latest_run(out or OUTPUT) / CONFIG_FILE), overrides)
+        run = latest_run(out or OUTPUT) if processes.first else Path()
+        with processes.shared_files(run, (CONFIG_FILE,)) as folder:
+            return read_recipe(str(folder / CONFIG_FILE), overrides)
     return read_recipe(config or DEFAULT_CONFIG, overrides)
 
 

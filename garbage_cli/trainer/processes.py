@@ -4,7 +4,7 @@ Knows ranks, sums over all of them, and what to say where one is lost. Does not 
 function is a no-op.
 """
 
-import itertools
+import hashlib
 import os
 import socket
 import struct
@@ -26,7 +26,6 @@ from garbage_cli.vendor import paddle
 CHUNK = 1 << 24
 """Bytes that are sent at a time."""
 _REMEDY = "go on with the same command and --resume, on all machines"
-_joined = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +154,7 @@ def joined(give_up: Callable[[str], None] | None = None) -> Iterator[Processes]:
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) < 2:
         yield Processes()
         return
-    processes, pulse = _join()
-    pulse.give_up = give_up
+    processes, pulse = _join(give_up)
     try:
         yield processes
     except pulses.Lost as error:
@@ -185,33 +183,58 @@ def _of_transport(error: Exception) -> bool:
     return any(word in str(error).lower() for word in ("gloo", "nccl"))
 
 
-def _join() -> tuple[Processes, pulses.Pulse]:
-    ends = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
+def _join(give_up: Callable[[str], None] | None) -> tuple[Processes, pulses.Pulse]:
+    """First the lines of the pulse, then Paddle's: its store waits for 15 minutes and deaf to Ctrl-C, gloo for ever."""
+    ends = os.environ["PADDLE_TRAINER_ENDPOINTS"].split(",")
+    rank, world = int(os.environ["PADDLE_TRAINER_ID"]), len(ends)
     names = tuple(f"rank {rank} on {end.rpartition(':')[0]}" for rank, end in enumerate(ends))
-    own = ends[int(os.environ["PADDLE_TRAINER_ID"])].rpartition(":")[0]
-    if interface := _interface(own):
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
-    module = paddle("training")
     try:
-        module.distributed.init_parallel_env()
-        rank, world = module.distributed.get_rank(), module.distributed.get_world_size()
-        pulse = pulses.Pulse(rank, _lines(module, rank, world, own), names)
+        pulse = pulses.Pulse(rank, _lines(ends, rank, names), names)
+    except (OSError, pulses.Lost) as error:
+        what = f"{ends[0]}, {names[0]}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+        raise ClusterError(
+            f"the {world} processes did not come together: {what}; see the logs, for one may have ended before. They "
+            "need to reach one another over TCP, at the addresses that --host gives"
+        ) from None
+    pulse.give_up = give_up
+    _settle_ports(ends, rank)
+    try:
+        pulse.meet()
+        paddle("training").distributed.init_parallel_env()
+        pulse.meet()
+    except pulses.Lost as error:
+        pulse.leave(str(error))
+        raise ClusterError(f"{error}; {pulse.kept}") from None
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[-300:]
+        pulse.leave(f"Paddle could not connect to the others: {reason}")
         raise ClusterError(
-            f"the {len(names)} processes ({', '.join(names)}) did not come together: {reason}; see the logs, for "
-            "one may have ended before. They need to reach one another over TCP, at the addresses that --host gives"
+            f"{names[rank]} could not connect to the others ({reason}); they need to reach one another over TCP at any "
+            "port. GLOO_SOCKET_IFNAME, or NCCL_SOCKET_IFNAME on GPUs, names the network interface to use"
         ) from None
+    except BaseException:
+        pulse.leave("it was stopped by hand")
+        raise
     return Processes(rank, world, names, pulse), pulse
 
 
-def _lines(module: Any, rank: int, world: int, host: str) -> dict[int, socket.socket]:
-    store, key = module.base.core.create_or_get_global_tcp_store(), f"garbage/pulse/{next(_joined)}"
-    if rank:
-        return pulses.call(store.get(key).decode(), rank)
-    server, words = pulses.listen(host)
-    store.set(key, words)
-    return pulses.accept(server, words, world)
+def _lines(ends: Sequence[str], rank: int, names: Sequence[str]) -> dict[int, socket.socket]:
+    """The launcher finds a free port for each process: the first one listens at its own."""
+    common = ",".join((*ends, os.environ.get("PADDLE_MASTER", "")))
+    words = f"{ends[0]}:{hashlib.sha256(common.encode()).hexdigest()}"  # keeps out who comes by chance
+    return pulses.call(words, rank) if rank else pulses.accept(pulses.listen(words), words, names)
+
+
+def _settle_ports(ends: Sequence[str], rank: int) -> None:
+    """Settle where Paddle's store listens if the launcher has not, and which interface gloo takes.
+
+    An older way of launching, and `--ips`, mean it to have the port of the first process, where others may still come.
+    """
+    host, _, port = ends[0].rpartition(":")
+    if os.environ.get("PADDLE_MASTER", ends[0]) == ends[0]:
+        os.environ["PADDLE_MASTER"] = f"{host}:{int(port) + 1000 if int(port) < 60000 else int(port) - 1000}"
+    if interface := _interface(ends[rank].rpartition(":")[0]):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
 
 
 def _interface(address: str) -> str:

@@ -18,7 +18,10 @@ PATIENCE = 20.0
 """Seconds of silence after which a process counts as lost."""
 GRACE = 40.0
 """Seconds after a loss in which training is to end by itself: what it waits for over gloo ends after 30."""
+JOIN = 300.0
+"""Seconds in which all processes must have come."""
 _BEAT = 1.0
+_WELCOME = b"welcome\n"
 _LONGEST = 2000
 
 
@@ -186,24 +189,37 @@ def _quietly(call: Callable[..., object], *arguments: object) -> None:
         return
 
 
-def listen(host: str) -> tuple[socket.socket, str]:
-    """Open the first process's port; return it, and the words by which others find it and are let in."""
-    server = socket.create_server((host, 0))
-    return server, f"{host}:{server.getsockname()[1]}:{secrets.token_hex(16)}"
+def listen(words: str) -> socket.socket:
+    """Open the first process's port; the words are its address, and a secret that all know: HOST:PORT:SECRET."""
+    host, port, _ = words.rsplit(":", 2)
+    return socket.create_server((host, int(port)))
 
 
-def accept(server: socket.socket, words: str, world: int) -> dict[int, socket.socket]:
-    """Take the lines of all other processes; who does not know the words is sent away."""
-    secret = words.rpartition(":")[2].encode()
+def accept(
+    server: socket.socket, words: str, names: Sequence[str], *, within: float = JOIN
+) -> dict[int, socket.socket]:
+    """Take the lines of all other processes, and welcome them when all are there; who has not the secret is sent away.
+
+    Raises Lost that names those who are not there within so many seconds.
+    """
+    secret, until = words.rpartition(":")[2].encode(), time.monotonic() + within
     links: dict[int, socket.socket] = {}
-    with server:
-        server.settimeout(PATIENCE)
-        while len(links) < world - 1:
-            link, _ = server.accept()
-            if rank := _introduced(link, secret, world):
-                links[rank] = _prompt(link)
-            else:
-                link.close()
+    try:
+        with server:
+            while len(links) < len(names) - 1:
+                server.settimeout(max(0.01, until - time.monotonic()))
+                link, _ = server.accept()
+                if rank := _introduced(link, secret, len(names)):
+                    links[rank] = _prompt(link)
+                else:
+                    link.close()
+        for link in links.values():
+            _quietly(link.sendall, _WELCOME)  # one that has ended by now is noticed where it is read
+    except TimeoutError:
+        for link in links.values():
+            link.close()
+        missing = ", ".join(name for rank, name in enumerate(names) if rank and rank not in links)
+        raise Lost(f"nothing was heard of {missing} within {within:.0f} s") from None
     return links
 
 
@@ -219,12 +235,39 @@ def _introduced(link: socket.socket, secret: bytes, world: int) -> int:
     return int(rank) if known else 0
 
 
-def call(words: str, rank: int) -> dict[int, socket.socket]:
-    """Open the line to the first process."""
+def call(words: str, rank: int, *, within: float = JOIN) -> dict[int, socket.socket]:
+    """Open the line to the first process, which may not be there yet; go on when all others have done so.
+
+    Raises OSError if it is not there within so many seconds, or ends meanwhile.
+    """
     host, port, secret = words.rsplit(":", 2)
-    link = socket.create_connection((host, int(port)), timeout=PATIENCE)
-    link.sendall(f"{secret} {rank}\n".encode())
-    return {0: _prompt(link)}
+    until = time.monotonic() + within
+    while True:
+        try:
+            link = _reached((host, int(port)))
+        except OSError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_BEAT / 4)
+            continue
+        try:
+            link.sendall(f"{secret} {rank}\n".encode())
+            link.settimeout(max(0.01, until - time.monotonic()) + PATIENCE)
+            if link.makefile("rb", buffering=0).readline(len(_WELCOME)) != _WELCOME:
+                raise ConnectionError("it ended, or waited in vain for others; see its log")
+        except OSError:
+            link.close()
+            raise
+        link.settimeout(PATIENCE)
+        return {0: _prompt(link)}
+
+
+def _reached(address: tuple[str, int]) -> socket.socket:
+    link = socket.create_connection(address, timeout=PATIENCE / 4)
+    if link.getsockname() == link.getpeername():  # where nobody listens yet, TCP may connect a port to itself
+        link.close()
+        raise ConnectionError("nobody is there")
+    return link
 
 
 def _prompt(link: socket.socket) -> socket.socket:
