@@ -3,20 +3,25 @@
 import csv
 import io
 import json
+import re
+import socket
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
 from conftest import COLOURS, Result, save_photo
 
-from garbage_cli.bulk import places
-from garbage_cli.bulk.partitions import PLAN_FILE, Plan, cut, digest, written
+from garbage_cli import bulk, cluster
+from garbage_cli.bulk import Done, places
+from garbage_cli.bulk.partitions import DONE_FILE, PLAN_FILE, Plan, cut, digest, written
 from garbage_cli.bulk.places import Place
-from garbage_cli.bulk.worker import TRIES, TRY, Worker, try_to_start
+from garbage_cli.bulk.worker import AT_ONCE, TRIES, TRY, Worker, try_to_start
 from garbage_cli.bundle import MANIFEST_FILE, ModelBundle
+from garbage_cli.engines import Options, choosing
 from garbage_cli.errors import ClusterError, ConfigError, ImageError
 from garbage_cli.labels import Label
 from garbage_cli.prediction import Photo, Prediction, Score
@@ -50,6 +55,7 @@ def test_a_plan_is_read_back() -> None:
 @pytest.mark.parametrize(
     "change",
     [{"form": "pickle"}, {"photos": 0}, {"size": "4"}, {"more": 1}, {"threshold": None}, {"run": 3}, None],
+    ids=str,
 )
 def test_what_is_no_plan_is_refused(change: dict[str, object] | None) -> None:
     data = b"[1" if change is None else json.dumps({**json.loads(PLAN.to_json()), **change}).encode()
@@ -73,6 +79,27 @@ def test_one_goes_on_with_the_same_only(change: dict[str, object], words: str) -
     assert PLAN.goes_on_with(PLAN, Place("out")) == PLAN
     with pytest.raises(ConfigError, match=words):
         replace(PLAN, **change).goes_on_with(PLAN, Place("out"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (("onnxruntime", "auto"), "--engine openvino; it is onnxruntime"),
+        (("auto", "bf16"), "--precision f32; it is bf16"),
+    ],
+)
+def test_an_engine_that_was_not_taken_before_is_not_taken_now(wanted: tuple[str, str], words: str) -> None:
+    chosen_now = replace(PLAN, engine="onnxruntime", precision="bf16")
+    assert chosen_now.goes_on_with(PLAN, Place("out")) == PLAN
+    assert chosen_now.goes_on_with(PLAN, Place("out"), "openvino", "f32") == PLAN
+    with pytest.raises(ConfigError, match=f"out was begun with {words} now"):
+        chosen_now.goes_on_with(PLAN, Place("out"), *wanted)
+
+
+def test_a_plan_with_a_threshold_that_is_no_number_is_not_gone_on_with() -> None:
+    odd = Plan.from_json(PLAN.to_json().replace(b'"threshold": 0.5', b'"threshold": NaN'), "x")
+    with pytest.raises(ConfigError, match=r"begun with --threshold nan; it is 0\.5 now"):
+        PLAN.goes_on_with(odd, Place("out"))
 
 
 def test_the_digest_tells_names_apart() -> None:
@@ -169,22 +196,82 @@ def test_a_worker_writes_what_predict_answers(
 
 def test_a_worker_says_what_its_machine_does_not_see(out: Place, model: dict[str, bytes], photos: Path) -> None:
     out.write(PLAN_FILE, PLAN.to_json())
-    unseen = try_to_start(PLAN, out.name, model, start=str(photos), roots=["gone"], cores=1)
+    unseen = try_to_start(PLAN.to_json(), out.name, model, {"start": str(photos), "roots": ["gone"]})
     assert isinstance(unseen, ClusterError)
     assert "does not see" in str(unseen)
     assert "put the photos on a disk that all machines share" in str(unseen)
     out.write(PLAN_FILE, replace(PLAN, run="0").to_json())
-    other = try_to_start(PLAN, out.name, model, start=str(photos), roots=["."], cores=1)
+    other = try_to_start(PLAN.to_json(), out.name, model, {"start": str(photos), "roots": ["."]})
     assert "as this machine does; name a folder on a disk that all machines share" in str(other)
-    older = try_to_start(replace(PLAN, garbage="0.0"), out.name, model, start=".", roots=[], cores=1)
+    older = try_to_start(b'{"garbage": "0.0", "unknown": 1}', out.name, model, {"unknown": 1})
     assert "not 0.0; install the same everywhere" in str(older)
 
 
 def test_a_worker_says_what_is_wrong_with_its_model(out: Place, model: dict[str, bytes], photos: Path) -> None:
-    out.write(PLAN_FILE, PLAN.to_json())
     model["inference.yml"] += b"\n"
-    wrong = try_to_start(PLAN, out.name, model, start=str(photos), roots=["."], cores=1)
-    assert "inference.yml has" in str(wrong)
+    with pytest.raises(ClusterError, match=rf"^{re.escape(socket.gethostname())}: .*inference\.yml has"):
+        started(out, model, photos).answer(0, ["a red.jpg"])
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        (replace(PLAN, engine="onnxruntime"), "onnxruntime is not installed .* with onnxruntime in f32"),
+        (replace(PLAN, precision="bf16"), "this processor has no bf16 .* with openvino in bf16"),
+    ],
+    ids=["engine", "precision"],
+)
+def test_a_machine_that_would_answer_otherwise_does_not_answer(
+    out: Place, model: dict[str, bytes], photos: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan, words: str
+) -> None:
+    monkeypatch.setattr(choosing, "is_installed", lambda name: name == "openvino")
+    monkeypatch.setattr(choosing, "_machine_can", lambda choice: choice.precision == "f32")
+    with pytest.raises(ClusterError, match=words):
+        started(out, model, photos, plan).answer(0, ["a red.jpg"])
+    assert not [name for name in out.names() if name.startswith("part-")]
+
+
+def test_loading_that_takes_the_worker_along_counts_as_a_try(
+    out: Place, model: dict[str, bytes], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(root: Path, **settings: object) -> Predictor:
+        raise Killed
+
+    monkeypatch.setattr(Predictor, "load", die)
+    for _ in range(TRIES):
+        with pytest.raises(Killed):
+            started(out, model, photos).answer(1, ["a red.jpg"])
+    with pytest.raises(ClusterError, match="too little memory for a model per core"):
+        started(out, model, photos).answer(1, ["a red.jpg"])
+
+
+def test_a_worker_has_the_threads_and_options_that_were_asked_for(
+    out: Place, model: dict[str, bytes], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, object] = {}
+    load = Predictor.load
+
+    def look(root: Path, **settings: object) -> Predictor:
+        given.update(settings)
+        return load(root, **settings)
+
+    monkeypatch.setattr(Predictor, "load", look)
+    out.write(PLAN_FILE, PLAN.to_json())
+    settings = {"start": str(photos), "roots": [], "cores": 2, "options": asdict(Options(cpu_num_threads=2))}
+    worker = try_to_start(PLAN.to_json(), out.name, model, settings)
+    assert isinstance(worker, Worker)
+    worker.answer(0, ["a red.jpg"])
+    assert (given["threads"], given["options"]) == (2, Options(cpu_num_threads=2))
+
+
+def test_photos_from_either_end_must_be_seen_by_all_machines(photos: Path) -> None:
+    here = [str(photos / name) for name in ("a red.jpg", "绿 色.png", "broken.jpg")]
+    names = ["s3://b/x.jpg", str(photos / "gone.jpg"), *here, "s3://b/y.jpg"]
+    assert bulk._roots(asked(listed="list.txt"), names) == [here[0], here[-1]]
+    assert bulk._roots(asked("s3://b", str(photos), str(photos / "*.jpg")), names[:1]) == [str(photos)]
 
 
 def test_a_partition_that_takes_each_worker_along_ends_the_work(
@@ -216,6 +303,8 @@ def test_a_store_that_is_gone_is_no_fault_of_the_photos(
     out: Place, model: dict[str, bytes], photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(name: str, max_bytes: int) -> bytes:
+        if name.endswith("large.jpg") and max_bytes <= AT_ONCE:
+            raise ImageError("too large", fault="enormous")
         if name.endswith("gone.jpg"):
             raise ImageError("not there", fault="unreadable")
         if name.endswith("lost.jpg"):
@@ -224,11 +313,131 @@ def test_a_store_that_is_gone_is_no_fault_of_the_photos(
 
     monkeypatch.setattr(places, "read", read)
     made = started(out, model, photos)
-    done = made.answer(0, ["s3://b/a.jpg", "s3://b/gone.jpg", "a red.jpg"])
-    assert (done.photos, done.failed) == (3, 1)
+    done = made.answer(0, ["s3://b/a.jpg", "s3://b/gone.jpg", "a red.jpg", "s3://b/large.jpg"])
+    assert (done.photos, done.failed) == (4, 1)
     with pytest.raises(ClusterError, match="the store does not answer"):
         made.answer(1, ["s3://b/a.jpg", "s3://b/lost.jpg"])
     assert "part-000001.csv" not in out.names()
+
+
+# ---- what the cluster says
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "The actor died, \x1b[36mray::W.__init__()\x1b[39m (pid=1, ip=10.0.0.7, x)\n  At\n"
+            "ray.exceptions.RaySystemError: System error: x\n"
+            "traceback: Traceback\nModuleNotFoundError: No module named 'garbage_cli.bulk'\n",
+            r"^10\.0\.0\.7 has no garbage .* \(Mod.*Error: No module named 'garbage_cli\.bulk'\); install the same",
+        ),
+        ("a\nb\n  OutOfMemoryError: no room", r"^the cluster gave up: OutOfMemoryError: no room; go on with --resume$"),
+        ("a\n\x1b[1mb\x1b[0m\n", r"^the cluster gave up: a b; go on with --resume$"),
+    ],
+    ids=["another garbage", "an error", "words"],
+)
+def test_what_ray_says_at_the_end_is_one_line(text: str, words: str) -> None:
+    assert re.search(words, str(bulk._gave_up(text)))
+
+
+@pytest.mark.parametrize(("cores", "number"), [(1, 5), (2, 2)])
+def test_a_worker_fits_onto_one_machine(monkeypatch: pytest.MonkeyPatch, cores: int, number: int) -> None:
+    machines = [{"Resources": {"CPU": 3.0}}, {"Resources": {"CPU": 2.0}}, {"Resources": {}}]
+    monkeypatch.setattr(cluster, "machines", lambda ray: machines)
+    assert bulk._workers(None, cores) == number
+    with pytest.raises(ClusterError, match="no machine of the cluster has the 4 cores of --set cpu_num_threads"):
+        bulk._workers(None, 4)
+
+
+# ---- the order of things
+
+
+class Standin:
+    """In the place of Ray Data: workers in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.broken = -1
+        monkeypatch.setattr(bulk, "_answered", self.answered)
+        monkeypatch.setattr(cluster, "joined", lambda address, what: nullcontext())
+        monkeypatch.setattr(cluster, "machines", lambda ray: [{"Resources": {"CPU": 1}}])
+
+    def answered(
+        self, ray: None, plan: Plan, out: Place, model: dict[str, bytes], names: list[str], left: list[int],
+        workers: int, settings: dict[str, object],
+    ) -> Iterator[Done]:  # fmt: skip
+        worker = try_to_start(plan.to_json(), out.absolute(), model, settings)
+        assert isinstance(worker, Worker), worker
+        for number, some in cut(names, plan, left):
+            if number == self.broken:
+                raise ClusterError("broken off")
+            yield worker.answer(number, some)
+
+
+@pytest.fixture
+def standin(monkeypatch: pytest.MonkeyPatch) -> Standin:
+    return Standin(monkeypatch)
+
+
+def asked(*names: str, **more: object) -> bulk.Asked:
+    return bulk.Asked(names, "out", "csv", Path("none"), **more)  # type: ignore[arg-type]
+
+
+def test_what_is_broken_off_goes_on_and_the_end_is_marked(
+    standin: Standin, photos: Path, colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    request = replace(asked(str(photos)), out="../out", size=1, model=colour_bundle, engine="openvino", precision="f32")
+    out = photos.parent / "out"
+    standin.broken = 0
+    with pytest.raises(ClusterError, match="broken off"):
+        list(bulk.predict(request))
+    assert not out.exists()  # nothing came of it
+
+    standin.broken = 2
+    with pytest.raises(ClusterError, match="broken off"):
+        list(bulk.predict(request))
+    assert sorted(path.name for path in out.iterdir()) == [PLAN_FILE, "part-000000.csv", "part-000001.csv"]
+    for left_behind in (f"{TRY}000003", ".part-000003.csv.77.part"):
+        (out / left_behind).write_text("1")
+
+    standin.broken = -1
+    *_, finished = bulk.predict(replace(request, resume=True))
+    assert finished == bulk.Finished(4, finished.failed, finished.seconds)  # type: ignore[union-attr]
+    assert sorted(path.name for path in out.iterdir()) == [
+        DONE_FILE, PLAN_FILE, *(f"part-{number:06}.csv" for number in range(4))
+    ]  # fmt: skip
+    # how many failed before it was broken off, nobody knows
+    assert json.loads((out / DONE_FILE).read_bytes()) == {"photos": 4, "failed": None, "partitions": 4}
+
+    (out / DONE_FILE).write_text('{"kept": true}')
+    list(bulk.predict(replace(request, resume=True)))
+    assert (out / DONE_FILE).read_text() == '{"kept": true}'  # nothing was left to do
+    (out / "part-000001.csv").unlink()
+    standin.broken = 1
+    with pytest.raises(ClusterError, match="broken off"):
+        list(bulk.predict(replace(request, resume=True)))
+    assert not (out / DONE_FILE).exists()  # it is not whole any more
+
+    standin.broken = -1
+    list(bulk.predict(replace(request, out="../whole")))
+    ended = json.loads((photos.parent / "whole" / DONE_FILE).read_bytes())
+    assert ended == {"photos": 4, "failed": 1, "partitions": 4}
+
+
+def test_several_folders_are_one_source_and_a_list_is_one(
+    standin: Standin, photos: Path, colour_bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list").write_text(f"{photos}/a red.jpg\n", encoding="utf-8")
+    request = bulk.Asked(
+        (str(tmp_path / "empty"), str(photos)), str(tmp_path / "out"), "csv", colour_bundle, str(tmp_path / "list")
+    )
+    begun = next(iter(bulk.predict(request)))
+    assert isinstance(begun, bulk.Begun)
+    assert begun.photos == 5
+    with pytest.raises(ImageError, match="is a folder, not a list of paths"):
+        list(bulk.predict(replace(request, listed=str(tmp_path / "empty"))))
 
 
 # ---- the command

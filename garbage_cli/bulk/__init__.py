@@ -8,28 +8,36 @@ itself. So neither goes through the driver, and a partition that is done twice, 
 
 import json
 import logging
+import re
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from garbage_cli import cluster
+from garbage_cli import __version__, cluster
 from garbage_cli.bulk import partitions, places
 from garbage_cli.bulk.partitions import DONE_FILE, PLAN_FILE, Form, Plan
 from garbage_cli.bulk.places import Place
 from garbage_cli.bulk.worker import TRY, Done, Worker, try_to_start
+from garbage_cli.bundle import MANIFEST_FILE
+from garbage_cli.engines import Options
 from garbage_cli.errors import ClusterError, ConfigError, GarbageError, ImageError
 from garbage_cli.images import mute_warnings
-from garbage_cli.sources import Sources, read_list
-
-if TYPE_CHECKING:
-    from garbage_cli.engines import Options
+from garbage_cli.predictor import NO_OPTIONS, Predictor
+from garbage_cli.sources import Sources
 
 __all__ = ["Asked", "Begun", "Done", "Finished", "Machines", "Report", "predict"]
 
 WHAT = "predict --ray"
+_HALF = re.compile(r"\.part-\d+\.\w+\.\d+\.part")
+"""The name of a file that is being written on a disk."""
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
+_ERROR = re.compile(r"[\w.]*Error: ")
+_ENDS = 100
+"""Photos that are looked at, at either end, for one that is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,8 @@ class Asked:
     resume: bool = False
     engine: str = "auto"
     precision: str = "auto"
-    options: "Options | None" = None
+    options: Options = NO_OPTIONS
+    """Their number of threads is that of a worker's cores."""
     threshold: float | None = None
     address: str = ""
     """Of the cluster, as `cluster.joined` takes it."""
@@ -100,29 +109,43 @@ def predict(asked: Asked, *, tell: Callable[[str], object] = lambda text: None) 
     names = list(_found(asked))
     plan, model, why = _planned(asked, names, tell)
     if before is not None:
-        plan = replace(plan.goes_on_with(before, out), run=plan.run)
+        plan = replace(plan.goes_on_with(before, out, asked.engine, asked.precision), run=plan.run)
+    cores = asked.options.cpu_num_threads or 1
     with _begun(out, plan, new=before is None) as left, cluster.joined(asked.address, what=WHAT) as ray:
         began, failed = time.monotonic(), 0
-        workers = min(_workers(ray), len(left))
+        workers = min(_workers(ray, cores), len(left))
         todo = sum(map(plan.length, left))
         machines = len(cluster.machines(ray))
         yield Begun(len(names), len(names) - todo, machines, workers, why)
-        settings = {"start": str(Path.cwd()), "roots": _roots(asked), "cores": 1}
-        with closing(_answered(ray, plan, asked.out, model, names, left, workers, settings)) as answered:
+        settings = {
+            "start": str(Path.cwd()), "roots": _roots(asked, names), "cores": cores, "options": asdict(asked.options),
+        }  # fmt: skip
+        with closing(_answered(ray, plan, out, model, names, left, workers, settings)) as answered:
             for done in answered:
                 failed += done.failed
                 yield done
                 if machines != (now := len(cluster.machines(ray))):
                     yield Machines(machines, now)
                     machines = now
-    if missing := plan.left(out.names()):
+    there = out.names()
+    if missing := plan.left(there):
         raise ClusterError(
             f"{len(missing)} of {plan.partitions} files are not in {out}, the first is {plan.file(missing[0])}; do all "
             "machines write to the same folder? go on with --resume"
         )
+    _tidy(out, there)
     finished = Finished(len(names), failed, time.monotonic() - began)
-    out.write(DONE_FILE, (json.dumps({**asdict(finished), "partitions": plan.partitions}, indent=2) + "\n").encode())
+    if todo or DONE_FILE not in there:
+        ended = {"photos": len(names), "failed": failed if todo == len(names) else None, "partitions": plan.partitions}
+        out.write(DONE_FILE, (json.dumps(ended, indent=2) + "\n").encode())
     yield finished
+
+
+def _tidy(out: Place, there: Iterable[str]) -> None:
+    """Remove what workers that were lost have left."""
+    for name in there:
+        if name.startswith(TRY) or _HALF.fullmatch(name):
+            out.remove(name)
 
 
 def _before(out: Place, *, resume: bool) -> Plan | None:
@@ -143,13 +166,16 @@ def _begun(out: Place, plan: Plan, *, new: bool) -> Iterator[list[int]]:
     """Write the plan, and give the partitions that are left; if none gets done of a new one, it goes again."""
     out.write(PLAN_FILE, plan.to_json())
     there = out.names()
-    for name in there:
-        if name.startswith(TRY):
-            out.remove(name)
+    _tidy(out, there)
+    left = plan.left(there)
+    if left:
+        out.remove(DONE_FILE)
     try:
-        yield plan.left(there)
+        yield left
     except BaseException:
-        if new and len(plan.left(out.names())) == plan.partitions:
+        if new and len(plan.left(there := out.names())) == plan.partitions:
+            with suppress(ConfigError):
+                _tidy(out, there)
             out.forget(PLAN_FILE)
         raise
 
@@ -165,29 +191,32 @@ def _found(asked: Asked) -> Iterator[str]:
 
 
 def _found_by_name(asked: Asked) -> Iterator[str]:
-    for name in asked.names:
-        if places.is_remote(name):
-            yield from places.found(name)
+    for remote, some in groupby(asked.names, places.is_remote):
+        if remote:
+            for name in some:
+                yield from places.found(name)
         else:
-            yield from (photo.name for photo in Sources((name,)).photos())
+            yield from (photo.name for photo in Sources(tuple(some)).photos())
     if asked.listed is not None:
-        for name in read_list(asked.listed):  # paths lose a slash where two follow each other
-            remote = name.startswith("s3:/") and not places.is_remote(name)
-            yield places.SCHEME + name.removeprefix("s3:/") if remote else name
+        for photo in Sources((), asked.listed).photos():  # paths lose a slash where two follow each other
+            remote = photo.name.startswith("s3:/") and not places.is_remote(photo.name)
+            yield places.SCHEME + photo.name.removeprefix("s3:/") if remote else photo.name
 
 
-def _roots(asked: Asked) -> list[str]:
-    """What was named and lies on a disk; a pattern's photos are looked for one by one."""
-    return [name for name in asked.names if not places.is_remote(name) and Path(name).exists()]
+def _roots(asked: Asked, names: Sequence[str]) -> list[str]:
+    """What was named and lies on a disk, and a photo from either end: of a disk that is not mounted, the folder is
+    there all the same, and lists name no folder.
+    """
+    roots = [name for name in asked.names if not places.is_remote(name) and Path(name).exists()]
+    for some in (names[:_ENDS], reversed(names[-_ENDS:])):
+        roots += islice((name for name in some if not places.is_remote(name) and Path(name).exists()), 1)
+    return list(dict.fromkeys(roots))
 
 
 def _planned(asked: Asked, names: Sequence[str], tell: Callable[[str], object]) -> tuple[Plan, dict[str, bytes], str]:
     """The plan, the files of the model, and why this engine. It is chosen here, so that all machines answer alike."""
-    from garbage_cli.engines import Options
-    from garbage_cli.predictor import Predictor
-
     predictor = Predictor.load(
-        asked.model, engine=asked.engine, precision=asked.precision, options=asked.options or Options(),
+        asked.model, engine=asked.engine, precision=asked.precision, options=asked.options,
         threshold=asked.threshold, photos=len(names), tell=tell,
     )  # fmt: skip
     bundle = predictor.bundle
@@ -195,26 +224,25 @@ def _planned(asked: Asked, names: Sequence[str], tell: Callable[[str], object]) 
         asked.form, len(names), asked.size, partitions.digest(names), bundle.digest, predictor.engine,
         predictor.precision, predictor.threshold,
     )  # fmt: skip
-    from garbage_cli.bundle import MANIFEST_FILE
-
     return plan, {name: (bundle.root / name).read_bytes() for name in (*bundle.files, MANIFEST_FILE)}, predictor.why
 
 
-def _workers(ray: Any) -> int:
-    """How many workers the machines have cores for."""
-    workers = sum(int(machine["Resources"].get("CPU", 0)) for machine in cluster.machines(ray))
+def _workers(ray: Any, cores: int) -> int:
+    """How many workers of so many cores the machines have room for."""
+    workers = sum(int(machine["Resources"].get("CPU", 0)) // cores for machine in cluster.machines(ray))
     if not workers:
-        raise ClusterError("no machine of the cluster has a core to give; start them with `ray start --num-cpus`")
+        wanted = "a core" if cores == 1 else f"the {cores} cores of --set cpu_num_threads"
+        raise ClusterError(f"no machine of the cluster has {wanted} to give; start them with `ray start --num-cpus`")
     return workers
 
 
 class _Mapper:
     """What Ray Data starts on each machine."""
 
-    def __init__(self, plan: Plan, out: str, model: Any, settings: dict[str, Any]) -> None:
+    def __init__(self, plan: bytes, out: str, model: Any, settings: dict[str, Any]) -> None:
         import ray
 
-        self._worker = try_to_start(plan, out, ray.get(model), **settings)
+        self._worker = try_to_start(plan, out, ray.get(model), settings)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         if not isinstance(self._worker, Worker):
@@ -231,7 +259,7 @@ def _error(error: GarbageError) -> str:
 
 
 def _answered(
-    ray: Any, plan: Plan, out: str, model: dict[str, bytes], names: Sequence[str], left: Sequence[int],
+    ray: Any, plan: Plan, out: Place, model: dict[str, bytes], names: Sequence[str], left: Sequence[int],
     workers: int, settings: dict[str, Any],
 ) -> Generator[Done, None, None]:  # fmt: skip
     """Have Ray Data's workers answer partitions, and yield what each says of them, as it comes."""
@@ -249,9 +277,9 @@ def _answered(
     data = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         _Mapper,
         batch_size=1,
-        fn_constructor_args=(plan, out, ray.put(model), settings),
+        fn_constructor_args=(plan.to_json(), out.absolute(), ray.put(model), settings),
         compute=ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
-        num_cpus=1,
+        num_cpus=settings["cores"],
         max_restarts=-1,
         max_task_retries=-1,  # Ray counts each look for a worker that is away; the worker itself counts (worker.TRIES)
     )
@@ -262,10 +290,19 @@ def _answered(
     except RayTaskError:  # a bug of ours, with its traceback
         raise
     except RayError as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ClusterError(
-            f"the cluster gave up: {reason}; what is answered is in {out}: go on with --resume"
-        ) from None
+        raise _gave_up(str(error) or type(error).__name__) from None
+
+
+def _gave_up(text: str) -> ClusterError:
+    """What Ray says where it can't go on, in one line: its last one, where that is an error's."""
+    lines = [line.strip() for line in _COLOURS.sub("", text).splitlines() if line.strip()]
+    reason = lines[-1] if _ERROR.match(lines[-1]) else " ".join(lines)
+    if _ERROR.match(reason) and "garbage_cli" in reason:
+        where = re.search(r"\bip=([\w.:]+)", text)
+        return ClusterError(
+            f"{where[1] if where else 'a machine'} has no garbage {__version__} ({reason}); install the same everywhere"
+        )
+    return ClusterError(f"the cluster gave up: {reason[:300]}; go on with --resume")
 
 
 def _understood(said: dict[str, Any]) -> Done:

@@ -84,8 +84,11 @@ class Plan:
         except (ValueError, TypeError, RecursionError):
             raise ConfigError(f"{where} is no plan of ours; name another folder, or delete this one") from None
 
-    def goes_on_with(self, before: "Plan", where: Place) -> "Plan":
-        """Return the plan that was there before; raise ConfigError if something else was asked for then."""
+    def goes_on_with(self, before: "Plan", where: Place, engine: str = "auto", precision: str = "auto") -> "Plan":
+        """Return the plan that was there before; raise ConfigError if something else was asked for then.
+
+        Where engine and precision are left to us now, those of before are taken.
+        """
         for name, what in _SAYS.items():
             then, now = getattr(before, name), getattr(self, name)
             if then != now:
@@ -93,7 +96,10 @@ class Plan:
                 raise ConfigError(
                     f"{where} was begun with other {what} ({said}); ask for the same, or name another folder"
                 )
-        if abs(before.threshold - self.threshold) > 1e-9:
+        for name, wanted in (("engine", engine), ("precision", precision)):
+            if wanted not in ("auto", then := getattr(before, name)):
+                raise ConfigError(f"{where} was begun with --{name} {then}; it is {wanted} now")
+        if not abs(before.threshold - self.threshold) <= 1e-9:
             raise ConfigError(f"{where} was begun with --threshold {before.threshold:g}; it is {self.threshold:g} now")
         if before.garbage != self.garbage:
             raise ConfigError(f"{where} was begun by garbage {before.garbage}, this is {self.garbage}; use that one")

@@ -89,6 +89,10 @@ class Place:
     def __str__(self) -> str:
         return self.name
 
+    def absolute(self) -> str:
+        """The name that means this place also where another folder is the current one."""
+        return self.name if self.remote else str(Path(self.name).absolute())
+
     def names(self) -> set[str]:
         """The names of the files in it; none if it is not there."""
         if not self.remote:

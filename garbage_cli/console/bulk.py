@@ -42,8 +42,8 @@ def show(reports: Iterator[Report], *, out_name: str, verbose: bool, json: bool)
                     say(_came_or_went(report))
                 else:
                     finished = report
-    except (KeyboardInterrupt, GarbageError):
-        if answered or failed:
+    except (KeyboardInterrupt, SystemExit, GarbageError):
+        if answered or failed or before:
             say(f"broken off; {_tally(answered, failed, before)}; go on with the same command and --resume")
         raise
     if json:
@@ -51,7 +51,8 @@ def show(reports: Iterator[Report], *, out_name: str, verbose: bool, json: bool)
     else:
         if bins:
             out.print(_table(bins, failed))
-        say(f"{_tally(answered, failed, before)}, in {out_name}")
+        rate = f"; {(answered + failed) / finished.seconds:,.0f} photos/s" if answered + failed else ""
+        say(f"{_tally(answered, failed, before)}, in {out_name}{rate}")
     return not failed
 
 
