@@ -109,6 +109,7 @@ def work(
     Protocol.refused = metrics.rejected
     server.config = uvicorn.Config(
         create_app(desk, log, lifespan),
+        loop="asyncio",  # uvicorn would take uvloop where that is installed, whose TLS obeys none of the limits here
         http=Protocol,
         ws="none",
         log_level="warning",
