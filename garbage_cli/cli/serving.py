@@ -8,6 +8,7 @@ import typer
 
 from garbage_cli.cli.answers import Model, Threshold, TopK
 from garbage_cli.cli.app import Json, app
+from garbage_cli.cli.clusters import Ray, WithRay
 from garbage_cli.cli.engines import Engine, Precision, Set, Verbose, options
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ WITH_HUB = ("--port", "--workers", "--top-k", "--set", "--model", "--config", "-
 """Options that the real PaddleHub can follow."""
 
 
-@app.command()
+@app.command(cls=WithRay)
 def serve(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for the whole network.")] = "127.0.0.1",
@@ -78,6 +79,13 @@ def serve(
         typer.Option("--config", help="Start as PaddleHub's config.json says.", show_default=False),
     ] = None,
     backend: Annotated[str, typer.Option(help="garbage, or hub: the real PaddleHub Serving (extra hub).")] = "garbage",
+    ray: Ray = None,
+    max_workers: Annotated[
+        int | None,
+        typer.Option(
+            help="With --ray: have so many workers under load, and --workers at rest.", min=1, show_default=False
+        ),
+    ] = None,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
@@ -92,6 +100,7 @@ def serve(
     garbage serve --host 0.0.0.0 --certificate cert.pem --private-key key.pem
     garbage serve --collect collected
     garbage serve --config config.json
+    garbage serve --ray 10.0.0.1:6379 --host 0.0.0.0 --workers 2 --max-workers 8
     """
     from garbage_cli import server as room
     from garbage_cli.config import parse_size
@@ -121,6 +130,7 @@ def serve(
         raise typer.BadParameter("--collect-limit: nothing is kept without --collect DIR")
     if private_key is not None and certificate is None:
         raise typer.BadParameter("--private-key: it is for https, which takes --certificate FILE too")
+    _check_ray(ray, typed, access_log, backend)
     if backend == "hub":
         _serve_with_hub(asked, typed, enable_mkldnn=start.enable_mkldnn, json=json)
         return
@@ -129,12 +139,33 @@ def serve(
     if config is not None and "--host" not in typed:
         say("only this machine can reach it; PaddleHub listens on the whole network, which is --host 0.0.0.0 here")
     asked = _guarded(asked, api_key_file, say)
-    room.serve(
-        asked,
-        on_ready=lambda url: view.show_ready(url, asked.workers, host=asked.host, page=True, json=json),
-        tell=say,
-        explain=say if verbose else None,
-    )
+
+    def on_ready(url: str) -> None:
+        view.show_ready(url, asked.workers, host=asked.host, page=True, most=max_workers, json=json)
+
+    explain = say if verbose else None
+    if ray is None:
+        room.serve(asked, on_ready=on_ready, tell=say, explain=explain)
+    else:
+        room.serve_on_ray(asked, ray, most=max_workers, on_ready=on_ready, tell=say, explain=explain)
+
+
+def _check_ray(ray: str | None, typed: frozenset[str], access_log: str | None, backend: str) -> None:
+    """Refuse what has no meaning on a cluster, or only there."""
+    if ray is None:
+        if "--max-workers" in typed:
+            raise typer.BadParameter("--max-workers: only a cluster has workers come and go; it takes --ray too")
+        return
+    if backend == "hub":
+        raise typer.BadParameter("--ray: PaddleHub does not serve on a cluster; leave --backend hub out")
+    if "--config" in typed:
+        raise typer.BadParameter("--ray: a config.json knows no cluster; give its settings as options")
+    if "--collect" in typed:
+        raise typer.BadParameter(
+            "--collect: with --ray each machine would keep photos in a folder of its own; collect with one server"
+        )
+    if access_log == "-":
+        raise typer.BadParameter("--access-log -: with --ray workers have no stdout; name a file, one on each machine")
 
 
 def _typed(context: typer.Context) -> frozenset[str]:
