@@ -70,7 +70,11 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Give the application; it answers once there are orders, which come before the first request."""
-        return self._answer
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:  # a method is not seen as ASGI 3
+            await self._answer(scope, receive, send)
+
+        return application
 
     async def reconfigure(self, order: dict[str, str]) -> None:
         """Follow orders. Only the first ones can fail: after that, a model answers already."""
@@ -169,7 +173,7 @@ class ReplicaMetrics(Metrics):
             told = handle.broadcast("counts").results(timeout_s=_GATHERING, return_exceptions=True)
         except Exception:  # noqa: BLE001 - the cluster is in disorder, and metrics must not fail over that
             told = []
-        texts = dict(each for each in told if isinstance(each, tuple))
+        texts: dict[str, bytes] = dict(each for each in told if isinstance(each, tuple))
         texts.setdefault(_name(), self.own()[0])
         return side_by_side(texts, label="replica"), CONTENT_TYPE
 
