@@ -333,17 +333,22 @@ class Application:
         """Wait until all replicas follow the last order; return why one can't, and how many do."""
         until = time.monotonic() + LOADING
         while self._stop is None and time.monotonic() < until:
-            states = self._states()
+            states = [each for each in self._broadcast("state") if isinstance(each, State)]
             failed = [each.failed for each in states if each.order == self._order and each.failed]
             if failed:
                 return failed[0], 0
-            if states and all(each.order == self._order for each in states):
+            if all(each.order == self._order for each in states) and len(states) == self._count():
                 return "", len(states)
             time.sleep(0.2)
         return "the replicas did not say that they have loaded it", 0
 
-    def _states(self) -> list[State]:
-        return [each for each in self._broadcast("state") if isinstance(each, State)]
+    def _count(self) -> int:
+        """How many replicas there are; -1 where that is not known. One that is loading is not asked meanwhile."""
+        app = self._serve.status().applications.get(APPLICATION)
+        deployment = None if app is None else app.deployments.get(APPLICATION)
+        if deployment is None:
+            return -1
+        return sum(count for state, count in deployment.replica_states.items() if state != "STOPPING")
 
     def _broadcast(self, method: str) -> list[Any]:
         with suppress(Exception):
