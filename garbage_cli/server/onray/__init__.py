@@ -72,7 +72,7 @@ class Application:
         self._ray, self._serve = ray, serve
         self._wish = wish
         self._bind, self._renew, self._tell = bind, renew, tell
-        self._number = 0
+        self._number, self._order = 0, ""
         self._began_serve = False
         self._files: Any = None
         self._held: tuple[str, dict[str, bytes]] = ("", {})
@@ -193,6 +193,7 @@ class Application:
 
     def _deploy(self) -> None:
         """Tell the cluster what is to run; it makes the difference."""
+        alone = self._number > 0 and self._count() == 1
         self._number += 1
         options, most = self._wish.options, self._wish.most
         cores = cores_of(options)
@@ -216,7 +217,7 @@ class Application:
             name=APPLICATION,
             **scale,
             ray_actor_options=actor,
-            user_config=order(options, self._held[0], f"{self._number}-{time.time_ns()}"),
+            user_config=order(options, self._held[0], f"{self._number}-{time.time_ns()}", alone=alone),
             max_ongoing_requests=options.queue + _SPARE,
             max_constructor_retry_count=2,
             graceful_shutdown_wait_loop_s=0.2,

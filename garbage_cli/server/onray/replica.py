@@ -11,6 +11,7 @@ import pickle
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,10 +48,14 @@ class State:
     failed: str = ""
 
 
-def order(options: ServeOptions, digest: str, number: str) -> dict[str, str]:
-    """Write an order as JSON can hold it: the model of this digest, by these options."""
+def order(options: ServeOptions, digest: str, number: str, *, alone: bool = False) -> dict[str, Any]:
+    """Write an order as JSON can hold it: the model of this digest, by these options.
+
+    Ray Serve sends a replica nothing while it follows an order, and lets them do so one after the other. A replica that
+    is `alone` therefore says at once that it has followed, and loads the model while it goes on.
+    """
     packed = base64.b64encode(pickle.dumps(options)).decode("ascii")
-    return {"version": __version__, "digest": digest, "number": number, "options": packed}
+    return {"version": __version__, "digest": digest, "number": number, "alone": alone, "options": packed}
 
 
 def cores_of(options: ServeOptions) -> int:
@@ -66,6 +71,7 @@ class Replica:
         self._desk: Desk | None = None
         self._log: AccessLog | None = None
         self._house: asyncio.Task[None] | None = None
+        self._change: asyncio.Task[None] | None = None
         self._state = State(_name(), "", "")
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -76,21 +82,30 @@ class Replica:
 
         return application
 
-    async def reconfigure(self, order: dict[str, str]) -> None:
-        """Follow orders. Only the first ones can fail: after that, a model answers already."""
+    async def reconfigure(self, order: dict[str, Any]) -> None:
+        """Follow an order. Only the first one can fail: after that, a model answers already."""
         if self._desk is None:
             options = await asyncio.to_thread(_options_of, order)
             self._open(options, await asyncio.to_thread(_load, options))
             self._state = State(_name(), order["digest"], order["number"])
             return
+        before = self._change
+        self._change = asyncio.get_running_loop().create_task(self._follow(self._desk, order, before))
+        if not order["alone"]:
+            await self._change
+
+    async def _follow(self, desk: Desk, order: dict[str, Any], before: "asyncio.Task[None] | None") -> None:
+        """Load a model beside the one that answers, once the order before is done with."""
+        if before:
+            await before
         try:
             options = await asyncio.to_thread(_options_of, order)
             if order["digest"] == self._state.digest:
-                self._desk.options = options  # keys, say
+                desk.options = options  # keys, say
             else:
                 model = await asyncio.to_thread(_load, options)
-                self._desk.swap(model, options)
-                self._desk.metrics.model(**model.facts)
+                desk.swap(model, options)
+                desk.metrics.model(**model.facts)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new model, the old one answers
             failed = str(error) or type(error).__name__
             self._state = replace(self._state, order=order["number"], failed=failed)
@@ -178,7 +193,7 @@ class ReplicaMetrics(Metrics):
         return side_by_side(texts, label="replica"), CONTENT_TYPE
 
 
-def _options_of(order: dict[str, str]) -> ServeOptions:
+def _options_of(order: dict[str, Any]) -> ServeOptions:
     """Read orders; have the model's files on this machine."""
     if order["version"] != __version__:
         raise ClusterError(
