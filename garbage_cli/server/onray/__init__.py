@@ -38,7 +38,6 @@ _LOST = 60.0
 """Seconds without a word from the cluster after which it is given up."""
 _OURS = re.compile(r"garbage_cli\.errors\.\w+: (.+)")
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}
-_STOP = "stop it there, or remove it with `serve shutdown`"
 
 Tell = Callable[[str], object]
 
@@ -75,6 +74,9 @@ class Application:
         self._number, self._order = 0, ""
         self._began_serve = False
         self._files: Any = None
+        self._free = 0.0
+        """CPUs that nobody had before we came."""
+        self._is_ready = False
         self._held: tuple[str, dict[str, bytes]] = ("", {})
         self._heard = self._looked = time.monotonic()
         self._wake = threading.Event()
@@ -87,14 +89,19 @@ class Application:
         `on_ready` gets the address at which the application answers.
         """
         with self._signals():
-            self._refuse_if_taken()
+            left = self._left_behind()
             try:
                 self._open_port()
+                if left:
+                    self._tell("the application that a killed `garbage serve` has left on the cluster is taken over")
+                    self._began_serve = len(self._serve.status().applications) == 1
+                self._say_who_hears()
                 self._hold(self._wish.bundle)
                 self._deploy()
                 self._await_replicas()
                 where = self._await_answer()
                 if self._stop is None:
+                    self._is_ready = True
                     on_ready(*where)
                 while self._stop is None:
                     self._wake.wait(0.2)
@@ -127,14 +134,22 @@ class Application:
 
     # ---- starting
 
-    def _refuse_if_taken(self) -> None:
-        """Raise ClusterError if something is served at / already; what a killed command has left is taken over."""
-        for name, app in self._serve.status().applications.items():
-            if name == APPLICATION and app.status not in ("DELETING", "NOT_STARTED"):
-                files = self._actor()
-                if files is not None and self._ask(files.seconds_alone.remote()) < _ALONE:
-                    raise ClusterError(f"another `garbage serve` runs on this cluster; {_STOP}")
-                self._tell("the application that a killed `garbage serve` has left on the cluster is taken over")
+    def _left_behind(self) -> bool:
+        """Whether an application of ours runs that nobody looks after; raise ClusterError if somebody does."""
+        app = self._serve.status().applications.get(APPLICATION)
+        if app is None or app.status in ("DELETING", "NOT_STARTED"):
+            return False
+        files = self._actor()
+        if files is not None and self._ask(files.seconds_alone.remote()) < _ALONE:
+            raise ClusterError("another `garbage serve` runs on this cluster; stop it first")
+        return True
+
+    def _say_who_hears(self) -> None:
+        machines, host = len([each for each in self._ray.nodes() if each["Alive"]]), self._wish.options.host
+        if machines > 1 and host in ("127.0.0.1", "localhost", "::1"):
+            self._tell(
+                f"each of the cluster's {machines} machines listens to itself only; --host 0.0.0.0 is for others"
+            )
 
     def _open_port(self) -> None:
         """Have Ray Serve listen; where it does already, it must be where it is wanted."""
@@ -193,6 +208,8 @@ class Application:
 
     def _deploy(self) -> None:
         """Tell the cluster what is to run; it makes the difference."""
+        if not self._number:
+            self._free = self._ray.available_resources().get("CPU", 0.0)
         alone = self._number > 0 and self._count() == 1
         self._number += 1
         options, most = self._wish.options, self._wish.most
@@ -253,11 +270,11 @@ class Application:
 
     def _no_room(self) -> str:
         options = self._wish.options
-        total, free = (each.get("CPU", 0) for each in (self._ray.cluster_resources(), self._ray.available_resources()))
+        total = self._ray.cluster_resources().get("CPU", 0.0)
         gpu = " and a GPU" if options.options.use_gpu else ""
         return (
             f"the cluster has no room for {options.workers} × {cores_of(options)} CPU{gpu}: of its {total:g} CPUs "
-            f"{free:g} are free; use fewer --workers, or add machines"
+            f"{self._free:g} were free; use fewer --workers, or add machines"
         )
 
     def _await_answer(self) -> tuple[str, int]:
@@ -363,8 +380,9 @@ class Application:
         """Have replicas finish what they accepted, and leave the cluster as it was; a second wish skips the waiting."""
         with suppress(Exception):
             if self._number:
-                self._broadcast("drain")
-                self._wait(LAST_CALL, lambda: False)
+                if self._is_ready:
+                    self._broadcast("drain")
+                    self._wait(LAST_CALL, lambda: False)
                 self._serve.delete(APPLICATION, _blocking=False)
                 patience = self._wish.options.drain_seconds + 10.0
                 self._wait(patience, lambda: APPLICATION not in self._serve.status().applications)
