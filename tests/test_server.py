@@ -34,8 +34,9 @@ class Server:
 
 
 @contextmanager
-def serving(bundle: Path, *options: object) -> Iterator[Server]:
-    more = os.environ.get("GARBAGE_TEST_SERVE", "").split()  # the same tests over another server: test_slow_ray_serve
+def serving(bundle: Path, *options: object, seconds: float = 30) -> Iterator[Server]:
+    """A server, with what GARBAGE_TEST_SERVE adds to its options; it may take so many seconds to stop."""
+    more = os.environ.get("GARBAGE_TEST_SERVE", "").split()
     command = [sys.executable, "-m", "garbage_cli", "serve", "--model", bundle, "--port", 0, "--json", *options, *more]
     with subprocess.Popen(
         [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -47,7 +48,7 @@ def serving(bundle: Path, *options: object) -> Iterator[Server]:
             yield Server(json.loads(line)["url"], process)
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=seconds)
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,9 @@ def serve(
     ray: Ray = None,
     max_workers: Annotated[
         int | None,
-        typer.Option(help="With --ray: add replicas up to so many while there is work.", min=1, show_default=False),
+        typer.Option(
+            help="With --ray: have so many workers under load, and --workers at rest.", min=1, show_default=False
+        ),
     ] = None,
     verbose: Verbose = False,
     json: Json = False,
@@ -91,7 +93,6 @@ def serve(
 
     / is a page for phones and tablets: it takes a photo and shows the bin. /docs is the manual.
     SIGTERM finishes what was accepted; SIGHUP loads the model, the keys and the certificate anew.
-    With --ray the workers are replicas of Ray Serve on a cluster, which takes the connections.
 
     \b
     garbage serve --port 8866 --workers 4
@@ -99,7 +100,7 @@ def serve(
     garbage serve --host 0.0.0.0 --certificate cert.pem --private-key key.pem
     garbage serve --collect collected
     garbage serve --config config.json
-    garbage serve --ray head:6379 --host 0.0.0.0 --workers 4 --max-workers 32
+    garbage serve --ray 10.0.0.1:6379 --host 0.0.0.0 --workers 2 --max-workers 8
     """
     from garbage_cli import server as room
     from garbage_cli.config import parse_size
@@ -129,12 +130,7 @@ def serve(
         raise typer.BadParameter("--collect-limit: nothing is kept without --collect DIR")
     if private_key is not None and certificate is None:
         raise typer.BadParameter("--private-key: it is for https, which takes --certificate FILE too")
-    if ray is not None and (config is not None or backend == "hub"):
-        raise typer.BadParameter("--ray: not with --config or --backend hub, which are for one machine")
-    if ray is None and max_workers is not None:
-        raise typer.BadParameter("--max-workers: replicas are added with --ray; without, --workers says how many")
-    if max_workers is not None and max_workers < workers:
-        raise typer.BadParameter(f"--max-workers is {max_workers}, fewer than --workers {workers}")
+    _check_ray(ray, typed, access_log, backend)
     if backend == "hub":
         _serve_with_hub(asked, typed, enable_mkldnn=start.enable_mkldnn, json=json)
         return
@@ -143,22 +139,33 @@ def serve(
     if config is not None and "--host" not in typed:
         say("only this machine can reach it; PaddleHub listens on the whole network, which is --host 0.0.0.0 here")
     asked = _guarded(asked, api_key_file, say)
-    if ray is not None:
-        room.serve_on_cluster(
-            asked,
-            address=ray,
-            most=max(workers, max_workers or 0),
-            on_ready=lambda url: view.show_ready(url, asked.workers, host=asked.host, page=True, json=json),
-            tell=say,
-            explain=say if verbose else None,
-        )
+
+    def on_ready(url: str) -> None:
+        view.show_ready(url, asked.workers, host=asked.host, page=True, most=max_workers, json=json)
+
+    explain = say if verbose else None
+    if ray is None:
+        room.serve(asked, on_ready=on_ready, tell=say, explain=explain)
+    else:
+        room.serve_on_ray(asked, ray, most=max_workers, on_ready=on_ready, tell=say, explain=explain)
+
+
+def _check_ray(ray: str | None, typed: frozenset[str], access_log: str | None, backend: str) -> None:
+    """Refuse what has no meaning on a cluster, or only there."""
+    if ray is None:
+        if "--max-workers" in typed:
+            raise typer.BadParameter("--max-workers: only a cluster has workers come and go; it takes --ray too")
         return
-    room.serve(
-        asked,
-        on_ready=lambda url: view.show_ready(url, asked.workers, host=asked.host, page=True, json=json),
-        tell=say,
-        explain=say if verbose else None,
-    )
+    if backend == "hub":
+        raise typer.BadParameter("--ray: PaddleHub does not serve on a cluster; leave --backend hub out")
+    if "--config" in typed:
+        raise typer.BadParameter("--ray: a config.json knows no cluster; give its settings as options")
+    if "--collect" in typed:
+        raise typer.BadParameter(
+            "--collect: with --ray each machine would keep photos in a folder of its own; collect with one server"
+        )
+    if access_log == "-":
+        raise typer.BadParameter("--access-log -: with --ray workers have no stdout; name a file, one on each machine")
 
 
 def _typed(context: typer.Context) -> frozenset[str]:

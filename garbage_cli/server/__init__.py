@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from garbage_cli.errors import ServerError
@@ -19,7 +20,7 @@ from garbage_cli.server.options import ServeOptions
 if TYPE_CHECKING:
     from garbage_cli.bundle import ModelBundle
 
-__all__ = ["ServeOptions", "serve", "serve_on_cluster"]
+__all__ = ["ServeOptions", "serve", "serve_on_ray"]
 
 Tell = Callable[[str], object]
 
@@ -59,28 +60,52 @@ def serve(
         )
 
 
-def serve_on_cluster(
+def serve_on_ray(
     options: ServeOptions,
-    *,
     address: str,
-    most: int,
+    *,
+    most: int | None = None,
     on_ready: Callable[[str], object] = lambda url: None,
     tell: Tell = lambda text: None,
     explain: Tell | None = None,
 ) -> None:
-    """Serve as `serve` does, with `options.workers` to `most` replicas on the Ray cluster at an address.
+    """Serve as `serve` does, but on a Ray cluster: replicas are its workers, and up to `most` of them under load.
 
-    Raises ClusterError too, if there is none or its machines can't do it.
+    Raises ClusterError too, if there is no cluster, or no room on it.
     """
-    from garbage_cli.server.onray import serve_on_ray
+    from garbage_cli.cluster import joined
+    from garbage_cli.server.onray import Application, Wish
+    from garbage_cli.server.onray.replica import cores_of
+    from garbage_cli.server.supervisor import no_reload
+    from garbage_cli.vendor import available_cores
 
-    def load(asked: ServeOptions) -> tuple[ServeOptions, "ModelBundle"]:
-        return _renewed(asked, tell=tell, explain=explain), _check(asked)
+    if most is not None and most < options.workers:
+        raise ServerError(f"--max-workers is {most}, less than --workers {options.workers}")
+    bundle = _check(options)
+    _check_certificate(options, tell)
+    options = _absolute(options)
 
-    serve_on_ray(
-        options, address=address, most=most, load=load, bind=_bind, tell=tell,
-        on_ready=lambda host, port: on_ready(_url(host, port, tls=options.certificate is not None)),
-    )  # fmt: skip
+    def renew(before: ServeOptions) -> tuple[ServeOptions, "ModelBundle"]:
+        return _renewed(before, tell=tell, explain=explain), _check(before)
+
+    def bind(asked: ServeOptions) -> int:
+        with _bind(asked) as listener:
+            port: int = listener.getsockname()[1]
+            return port
+
+    with no_reload():
+        options = _decided(options, bundle, tell, explain)
+        cores = max(available_cores(), options.workers * cores_of(options))
+        with joined(address, what="serve --ray", cores=cores) as ray:
+            application = Application(ray, Wish(options, bundle, most), bind=bind, renew=renew, tell=tell)
+            application.run(lambda host, port: on_ready(_url(host, port, tls=options.certificate is not None)))
+
+
+def _absolute(options: ServeOptions) -> ServeOptions:
+    """Replicas have working folders of their own."""
+    paths = {name: getattr(options, name) for name in ("model", "key_file", "certificate", "private_key")}
+    log = options.access_log and str(Path(options.access_log).absolute())
+    return replace(options, access_log=log, **{name: path and path.absolute() for name, path in paths.items()})
 
 
 def _decided(options: ServeOptions, bundle: "ModelBundle", tell: Tell, explain: Tell | None) -> ServeOptions:

@@ -123,6 +123,16 @@ class Model:
             oldest = min(self._began.values(), default=None)
         return 0.0 if oldest is None else time.perf_counter() - oldest
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the metrics name it by."""
+        return {
+            "name": self.bundle.name,
+            "engine": self.predictor.engine,
+            "precision": self.predictor.precision,
+            "digest": self.bundle.digest[:12],
+        }
+
     def close(self) -> None:
         """Let go of the network, as soon as no thread is in it. The threads stay for the model that follows."""
         del self.predictor

@@ -91,7 +91,7 @@ def work(
     except (GarbageError, OSError, MemoryError) as error:
         link.send(str(error) or type(error).__name__)
         sys.exit(1)
-    metrics.model(**_facts(model))
+    metrics.model(**model.facts)
     desk = Desk(model, options, metrics)
     server = _Server(desk, tls)
 
@@ -109,7 +109,7 @@ def work(
     Protocol.refused = metrics.rejected
     server.config = uvicorn.Config(
         create_app(desk, log, lifespan),
-        loop="asyncio",  # not uvloop, if it happens to be there: startup() and what was measured are asyncio's
+        loop="asyncio",  # uvicorn would take uvloop where that is installed, whose TLS obeys none of the limits here
         http=Protocol,
         ws="none",
         log_level="warning",
@@ -137,12 +137,6 @@ def _listen(listener: socket.socket, options: ServeOptions) -> None:
 def _leave(number: int, frame: FrameType | None) -> None:
     """Before the server runs, and after it has drained. An exception might be swallowed by whatever is loading."""
     os._exit(0)
-
-
-def _facts(model: Model) -> dict[str, str]:
-    predictor, bundle = model.predictor, model.bundle
-    facts = {"engine": predictor.engine, "precision": predictor.precision, "digest": bundle.digest[:12]}
-    return {"name": bundle.name, **facts}
 
 
 class _Server(uvicorn.Server):
@@ -219,7 +213,7 @@ def _listen_to(
         else:
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(desk.swap, model, options)
-            desk.metrics.model(**_facts(model))
+            desk.metrics.model(**model.facts)
             if tls and context:
                 tls.use(context)
             reply = Loaded()

@@ -1,0 +1,414 @@
+"""The same server on a cluster: Ray Serve starts its replicas, spreads requests over them, and replaces them.
+
+Knows Ray Serve's applications, and the signals of the process in the foreground. Does not know requests.
+
+What is asked of all replicas is an order, the application's `user_config`; a replica that is started later gets it too.
+"""
+
+import logging
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Any
+
+from garbage_cli import __version__
+from garbage_cli.bundle import ModelBundle
+from garbage_cli.errors import ClusterError, ServerError
+from garbage_cli.server.onray.files import Files, read
+from garbage_cli.server.onray.probe import answers
+from garbage_cli.server.onray.replica import APPLICATION, FILES, NAMESPACE, Replica, State, cores_of, order
+from garbage_cli.server.options import ServeOptions
+
+LAST_CALL = 1.0
+"""Seconds between the wish to stop and the end of the application: /readyz says 503 meanwhile."""
+LOADING = 300.0
+"""Seconds that replicas may take to load a model."""
+_LOOKING = 5.0
+"""Seconds between two looks after the model's files."""
+_ALONE = 20.0
+"""An application whose files nobody has looked after for so long was left behind by a command that was killed."""
+_SPARE = 1024
+"""Requests that a replica is sent beyond those it holds: it answers 503 itself, and reads slow bodies beside."""
+_LOST = 60.0
+"""Seconds without a word from the cluster after which it is given up."""
+_OURS = re.compile(r"garbage_cli\.errors\.\w+: (.+)")
+_QUIET = {"log_level": "WARNING", "enable_access_log": False}
+
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to run: a model by some options, in so many replicas."""
+
+    options: ServeOptions
+    bundle: ModelBundle
+    most: int | None = None
+    """Replicas that there may be under load; None: always as many as workers."""
+
+
+class Application:
+    """One application on a cluster, from this process's side."""
+
+    def __init__(
+        self,
+        ray: Any,
+        wish: Wish,
+        *,
+        bind: Callable[[ServeOptions], int],
+        renew: Callable[[ServeOptions], tuple[ServeOptions, ModelBundle]],
+        tell: Tell,
+    ) -> None:
+        """`bind` says which port can be had, `renew` checks the model's folder anew."""
+        from ray import serve
+
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        self._ray, self._serve = ray, serve
+        self._wish = wish
+        self._bind, self._renew, self._tell = bind, renew, tell
+        self._number, self._order = 0, ""
+        self._began_serve = False
+        self._files: Any = None
+        self._free = 0.0
+        """CPUs that nobody had before we came."""
+        self._is_ready = False
+        self._held: tuple[str, dict[str, bytes]] = ("", {})
+        self._heard = self._looked = time.monotonic()
+        self._wake = threading.Event()
+        self._stop: signal.Signals | None = None
+        self._hurry = self._reload = False
+
+    def run(self, on_ready: Callable[[str, int], object]) -> None:
+        """Serve until SIGTERM or Ctrl-C; raise KeyboardInterrupt after Ctrl-C, ClusterError if it can't be.
+
+        `on_ready` gets the address at which the application answers.
+        """
+        with self._signals():
+            left = self._left_behind()
+            try:
+                self._open_port()
+                if left:
+                    self._tell("the application that a killed `garbage serve` has left on the cluster is taken over")
+                    self._began_serve = len(self._serve.status().applications) == 1
+                self._say_who_hears()
+                self._hold(self._wish.bundle)
+                self._deploy()
+                self._await_replicas()
+                where = self._await_answer()
+                if self._stop is None:
+                    self._is_ready = True
+                    on_ready(*where)
+                while self._stop is None:
+                    self._wake.wait(0.2)
+                    self._wake.clear()
+                    self._look_after()
+            finally:
+                self._end()
+        if self._stop == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    # ---- signals
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP")]
+        before = {number: signal.signal(number, self._heed) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _heed(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._reload = True
+        else:
+            self._hurry = self._stop is not None
+            self._stop = signal.Signals(number)
+        self._wake.set()
+
+    # ---- starting
+
+    def _left_behind(self) -> bool:
+        """Whether an application of ours runs that nobody looks after; raise ClusterError if somebody does."""
+        app = self._serve.status().applications.get(APPLICATION)
+        if app is None or app.status in ("DELETING", "NOT_STARTED"):
+            return False
+        files = self._actor()
+        if files is not None and self._ask(files.seconds_alone.remote()) < _ALONE:
+            raise ClusterError("another `garbage serve` runs on this cluster; stop it first")
+        return True
+
+    def _say_who_hears(self) -> None:
+        machines, host = len([each for each in self._ray.nodes() if each["Alive"]]), self._wish.options.host
+        if machines > 1 and host in ("127.0.0.1", "localhost", "::1"):
+            self._tell(
+                f"each of the cluster's {machines} machines listens to itself only; --host 0.0.0.0 is for others"
+            )
+
+    def _open_port(self) -> None:
+        """Have Ray Serve listen; where it does already, it must be where it is wanted."""
+        from ray.serve.context import _get_global_client
+
+        options = self._wish.options
+        client = _get_global_client(raise_if_no_controller_running=False)
+        if client is None:
+            self._wish = replace(self._wish, options=replace(options, port=self._bind(options)))
+            self._begin_serve()
+            return
+        host, port = client.http_config.host, client.http_config.port
+        if (host, port) != (options.host, options.port or port):
+            raise ClusterError(
+                f"Ray Serve listens on {host} port {port} of this cluster already, for all its applications; "
+                f"use --host {host} --port {port}, or end it with `serve shutdown`"
+            )
+        self._wish = replace(self._wish, options=replace(options, port=port))
+
+    def _begin_serve(self) -> None:
+        options = self._wish.options
+        http: dict[str, Any] = {"host": options.host, "port": options.port, "keep_alive_timeout_s": 65}
+        if options.certificate is not None:
+            http["ssl_certfile"] = str(options.certificate)
+            http["ssl_keyfile"] = str(options.private_key or options.certificate)
+        try:
+            self._serve.start(proxy_location="EveryNode", http_options=http, logging_config=_QUIET)
+        except (RuntimeError, TimeoutError, self._ray.exceptions.RayError) as error:
+            self._began_serve = True
+            raise ServerError(f"Ray Serve can't listen on {options.host} port {options.port}: {_said(error)}") from None
+        self._began_serve = True
+
+    def _hold(self, bundle: ModelBundle) -> None:
+        """Put the model's files where replicas on all machines find them."""
+        self._held = read(bundle)
+        self._give_files()
+
+    def _give_files(self) -> None:
+        make = self._ray.remote(Files).options(
+            name=FILES, namespace=NAMESPACE, lifetime="detached", num_cpus=0, get_if_exists=True
+        )
+        self._files = make.remote()
+        self._ask(self._files.put.remote(*self._held))
+        self._ask(self._files.look_after.remote(self._held[0]))
+
+    def _actor(self) -> Any:
+        with suppress(ValueError):
+            return self._ray.get_actor(FILES, namespace=NAMESPACE)
+        return None
+
+    def _ask(self, reference: Any) -> Any:
+        try:
+            return self._ray.get(reference, timeout=60)
+        except self._ray.exceptions.RayError as error:
+            raise ClusterError(f"the cluster does not hold the model's files: {_said(error)}") from None
+
+    def _deploy(self) -> None:
+        """Tell the cluster what is to run; it makes the difference."""
+        if not self._number:
+            self._free = self._ray.available_resources().get("CPU", 0.0)
+        alone = self._number > 0 and self._count() == 1
+        self._number += 1
+        options, most = self._wish.options, self._wish.most
+        cores = cores_of(options)
+        scale: dict[str, Any] = {"num_replicas": options.workers}
+        if most is not None:
+            scale = {
+                "autoscaling_config": {
+                    "min_replicas": options.workers,
+                    "max_replicas": most,
+                    "target_ongoing_requests": cores + 1,  # as many as a replica answers at once
+                    "upscale_delay_s": 5.0,
+                    "downscale_delay_s": 120.0,
+                    "look_back_period_s": 10.0,
+                    "metrics_interval_s": 2.0,
+                }
+            }
+        actor: dict[str, Any] = {"num_cpus": cores}
+        if options.options.use_gpu:
+            actor["num_gpus"] = 1
+        deployment = self._serve.deployment(self._serve.ingress()(Replica)).options(
+            name=APPLICATION,
+            **scale,
+            ray_actor_options=actor,
+            user_config=order(options, self._held[0], f"{self._number}-{time.time_ns()}", alone=alone),
+            max_ongoing_requests=options.queue + _SPARE,
+            max_constructor_retry_count=2,
+            graceful_shutdown_wait_loop_s=0.2,
+            graceful_shutdown_timeout_s=float(options.drain_seconds),
+            health_check_period_s=5,
+            health_check_timeout_s=30,
+            logging_config=_QUIET,
+            version=__version__,  # by Ray Serve's leave only; without, each update would replace all replicas
+            _internal=True,
+        )
+        self._order = deployment.user_config["number"]
+        target = self._serve.RunTarget(deployment.bind(), name=APPLICATION, route_prefix="/")
+        try:
+            self._serve.run_many([target], wait_for_applications_running=False)
+        except (RuntimeError, ValueError, TimeoutError, self._ray.exceptions.RayError) as error:
+            raise ClusterError(f"Ray Serve does not take the application: {_said(error)}") from None
+
+    def _await_replicas(self) -> None:
+        until = time.monotonic() + LOADING
+        while self._stop is None:
+            app = self._serve.status().applications.get(APPLICATION)
+            status = "NOT_STARTED" if app is None else app.status
+            if status == "RUNNING":
+                return
+            said = "" if app is None else "\n".join([app.message, *(each.message for each in app.deployments.values())])
+            if status in ("DEPLOY_FAILED", "UNHEALTHY"):
+                raise ClusterError(f"no replica can start: {_reason(said)}")
+            if "to be scheduled" in said:
+                raise ClusterError(self._no_room())
+            if time.monotonic() > until:
+                raise ClusterError(f"the replicas did not load the model within {LOADING:g} seconds: {_reason(said)}")
+            self._wake.wait(0.2)
+
+    def _no_room(self) -> str:
+        options = self._wish.options
+        total = self._ray.cluster_resources().get("CPU", 0.0)
+        gpu = " and a GPU" if options.options.use_gpu else ""
+        return (
+            f"the cluster has no room for {options.workers} × {cores_of(options)} CPU{gpu}: of its {total:g} CPUs "
+            f"{self._free:g} were free; use fewer --workers, or add machines"
+        )
+
+    def _await_answer(self) -> tuple[str, int]:
+        """Wait until the application answers over HTTP; return at which address."""
+        options = self._wish.options
+        until = time.monotonic() + 30
+        host = options.host
+        while self._stop is None and time.monotonic() < until:
+            host = self._host()
+            if answers(host, options.port, tls=options.certificate is not None):
+                return host, options.port
+            self._wake.wait(0.2)
+        if self._stop is None:
+            raise ServerError(f"Ray Serve does not answer on {host} port {options.port}; its logs say why")
+        return host, options.port
+
+    def _host(self) -> str:
+        """Where a proxy listens: on this machine, if one does here."""
+        here = self._ray.get_runtime_context().get_node_id()
+        proxies = self._serve.status().proxies
+        if here in proxies or not proxies:
+            return self._wish.options.host
+        return next(
+            (str(node["NodeManagerAddress"]) for node in self._ray.nodes() if node["NodeID"] in proxies),
+            self._wish.options.host,
+        )
+
+    # ---- looking after it
+
+    def _look_after(self) -> None:
+        if time.monotonic() - self._looked > _LOOKING:
+            self._look_after_files()
+            self._looked = time.monotonic()
+        if self._reload:
+            self._reload = False
+            self._reload_all()
+
+    def _look_after_files(self) -> None:
+        """Whoever holds the files may be lost with its machine."""
+        try:
+            known = self._ray.get(self._files.look_after.remote(self._held[0]), timeout=10)
+            if not known:
+                self._give_files()
+            self._heard = time.monotonic()
+        except (ClusterError, ConnectionError, self._ray.exceptions.RayError) as error:
+            if time.monotonic() - self._heard > _LOST:
+                raise ClusterError(f"the cluster has not answered for {_LOST:g} seconds: {_said(error)}") from None
+            with suppress(ClusterError, ConnectionError, ValueError, self._ray.exceptions.RayError):
+                self._give_files()
+                self._heard = time.monotonic()
+
+    def _reload_all(self) -> None:
+        """Check the model's folder, and have each replica load it beside the old one."""
+        before, held = self._wish, self._held
+        try:
+            options, bundle = self._renew(before.options)
+            self._hold(bundle)
+            self._wish = replace(before, options=options, bundle=bundle)
+            self._deploy()
+            failed, done = self._await_order()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the new model, the old one answers
+            failed, done = str(error) or type(error).__name__, 0
+        if not failed:
+            self._tell(f"reloaded {self._wish.options.model} in {done} replica{'' if done == 1 else 's'}")
+            return
+        self._tell(f"not reloaded, the model before goes on: {failed}")
+        if self._wish is not before or self._held is not held:
+            self._wish, self._held = before, held
+            with suppress(ClusterError):
+                self._give_files()
+                self._deploy()
+
+    def _await_order(self) -> tuple[str, int]:
+        """Wait until all replicas follow the last order; return why one can't, and how many do."""
+        until = time.monotonic() + LOADING
+        while self._stop is None and time.monotonic() < until:
+            states = [each for each in self._broadcast("state") if isinstance(each, State)]
+            failed = [each.failed for each in states if each.order == self._order and each.failed]
+            if failed:
+                return failed[0], 0
+            if all(each.order == self._order for each in states) and len(states) == self._count():
+                return "", len(states)
+            time.sleep(0.2)
+        return "the replicas did not say that they have loaded it", 0
+
+    def _count(self) -> int:
+        """How many replicas there are; -1 where that is not known. One that is loading is not asked meanwhile."""
+        app = self._serve.status().applications.get(APPLICATION)
+        deployment = None if app is None else app.deployments.get(APPLICATION)
+        if deployment is None:
+            return -1
+        return sum(count for state, count in deployment.replica_states.items() if state != "STOPPING")
+
+    def _broadcast(self, method: str) -> list[Any]:
+        with suppress(Exception):
+            handle = self._serve.get_deployment_handle(APPLICATION, app_name=APPLICATION)
+            return list(handle.broadcast(method).results(timeout_s=5, return_exceptions=True))
+        return []
+
+    # ---- stopping
+
+    def _end(self) -> None:
+        """Have replicas finish what they accepted, and leave the cluster as it was; a second wish skips the waiting."""
+        with suppress(Exception):
+            if self._number:
+                if self._is_ready:
+                    self._broadcast("drain")
+                    self._wait(LAST_CALL, lambda: False)
+                self._serve.delete(APPLICATION, _blocking=False)
+                patience = self._wish.options.drain_seconds + 10.0
+                self._wait(patience, lambda: APPLICATION not in self._serve.status().applications)
+        with suppress(Exception):
+            if self._began_serve:
+                self._serve.shutdown()
+        with suppress(Exception):
+            if self._files is not None:
+                self._ray.kill(self._files)
+
+    def _wait(self, seconds: float, done: Callable[[], bool]) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._hurry and not done():
+            time.sleep(0.1)
+
+
+def _said(error: BaseException) -> str:
+    """The gist of an error of Ray's, whose text may be a page."""
+    return _reason(str(error) or type(error).__name__)
+
+
+def _reason(text: str) -> str:
+    """Why something failed, of a text with tracebacks in it: what an error of ours says, or else the last line."""
+    if found := _OURS.findall(text):
+        return str(found[-1])
+    if "No module named 'garbage_cli" in text:
+        return f"a machine of the cluster has no garbage; install garbage-cli[scale]=={__version__} on all of them"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return (lines[-1] if lines else "nobody says why")[:300]

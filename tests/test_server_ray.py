@@ -1,0 +1,277 @@
+"""`serve --ray` without a cluster: what is refused, how a model's files travel, and what a replica does with orders."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from conftest import COLOURS, Result, make_colour_bundle, save_photo
+
+from garbage_cli.bundle import ModelBundle
+from garbage_cli.console.serving import show_ready
+from garbage_cli.errors import BundleError, ClusterError
+from garbage_cli.server import ServeOptions, serve_on_ray
+from garbage_cli.server.keys import Keys
+from garbage_cli.server.metrics import side_by_side
+from garbage_cli.server.onray import _reason, replica
+from garbage_cli.server.onray.files import KEPT, Files, digest_of, folder_for, read
+from garbage_cli.server.onray.probe import answers
+from garbage_cli.server.onray.replica import Replica, cores_of, order
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--max-workers", 4], "--ray too"),
+        (["--ray", "local", "--collect", "kept"], "a folder of its own"),
+        (["--ray", "local", "--access-log", "-"], "workers have no stdout"),
+        (["--ray", "local", "--backend", "hub"], "leave --backend hub out"),
+    ],
+)
+def test_what_a_cluster_does_not_have_is_refused(
+    garbage: Callable[..., Result], options: list[object], words: str, tmp_path: Path
+) -> None:
+    result = garbage("serve", "--model", tmp_path, *options)
+    assert result.code == 2
+    assert words in " ".join(result.err.replace("│", " ").split())
+
+
+def test_a_config_of_paddlehub_is_refused(garbage: Callable[..., Result], tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"modules_info": {"clas_system": {}}, "port": 8866}))
+    result = garbage("serve", "--config", config, "--ray", "local")
+    assert (result.code, "a config.json knows no cluster" in " ".join(result.err.split())) == (2, True)
+
+
+def test_what_is_wrong_with_the_model_is_said_before_a_cluster_is_joined(
+    tmp_path: Path, colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(BundleError, match="no folder"):
+        serve_on_ray(ServeOptions(tmp_path / "none"), "local")
+    with pytest.raises(Exception, match="--max-workers is 1, less than --workers 2"):
+        serve_on_ray(ServeOptions(colour_bundle, workers=2), "local", most=1)
+
+
+def test_where_no_cluster_listens_is_said(colour_bundle: Path) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(ClusterError, match=r"no Ray cluster at 127\.0\.0\.1:1: .*ray start --head"):
+        serve_on_ray(ServeOptions(colour_bundle, port=0), "127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Traceback …\ngarbage_cli.errors.BundleError: no room\n  at …\nRuntimeError: x", "no room"),
+        ("ModuleNotFoundError: No module named 'garbage_cli.server'", "a machine of the cluster has no garbage"),
+        ("one\n  the last line \n\n", "the last line"),
+        ("", "nobody says why"),
+    ],
+)
+def test_of_a_page_of_traceback_only_the_reason_is_said(text: str, words: str) -> None:
+    assert _reason(text).startswith(words)
+
+
+def test_the_ready_line_names_how_many_there_may_be(capsys: pytest.CaptureFixture[str]) -> None:
+    show_ready("http://127.0.0.1:1", 2, most=8, json=False)
+    show_ready("http://127.0.0.1:1", 2, most=8, json=True)
+    out, err = capsys.readouterr()
+    assert "with 2 to 8 workers; Ctrl-C stops it" in err
+    assert json.loads(out) == {"url": "http://127.0.0.1:1", "workers": 2, "max_workers": 8}
+
+
+def test_a_replica_asks_for_as_many_cpus_as_its_engine_takes() -> None:
+    options = ServeOptions(Path("x"))
+    assert cores_of(options) == 1
+    assert cores_of(replace(options, options=replace(options.options, cpu_num_threads=3))) == 3
+
+
+def test_nobody_answers_where_nobody_listens() -> None:
+    assert not answers("127.0.0.1", 1, tls=False)
+    assert not answers("127.0.0.1", 1, tls=True)
+
+
+# ---- the model's files
+
+
+def test_a_model_comes_whole_into_a_folder_of_its_own(colour_bundle: Path, tmp_path: Path) -> None:
+    digest, files = read(ModelBundle.load(colour_bundle))
+    asked: list[str] = []
+
+    def fetch(wanted: str) -> dict[str, bytes]:
+        asked.append(wanted)
+        return files
+
+    place = folder_for(digest, fetch, root=tmp_path / "models")
+    assert ModelBundle.load(place).digest == ModelBundle.load(colour_bundle).digest
+    assert folder_for(digest, fetch, root=tmp_path / "models") == place
+    assert asked == [digest]  # the second time it was there
+    (place / "model.onnx").write_bytes(b"other")
+    assert folder_for(digest, fetch, root=tmp_path / "models") == place
+    assert (asked, (place / "model.onnx").read_bytes()) == ([digest] * 2, files["model.onnx"])
+    assert [each.name for each in place.parent.iterdir()] == [digest]
+
+
+def test_what_is_missing_damaged_or_outside_of_the_folder_is_not_taken(tmp_path: Path) -> None:
+    good = {"garbage.json": b"{}"}
+    outside = {"../outside": b"x"}
+    for digest, files, words in (
+        (digest_of(good), None, "does not hold the model"),
+        (digest_of(good), {"garbage.json": b"[]"}, "came damaged"),
+        (digest_of(outside), outside, "came damaged"),
+    ):
+        with pytest.raises(ClusterError, match=words):
+            folder_for(digest, lambda _, files=files: files, root=tmp_path / "models")  # type: ignore[misc]
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_a_folder_that_others_can_write_to_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir(mode=0o777)
+    (tmp_path / "models").chmod(0o777)
+    with pytest.raises(ClusterError, match="is open to others"):
+        folder_for("a" * 64, lambda _: {}, root=tmp_path / "models")
+
+
+def test_the_last_models_are_held_and_who_looks_after_them_is_known() -> None:
+    held = Files()
+    assert held.seconds_alone() == float("inf")
+    for number in range(KEPT + 1):
+        held.put(str(number), {"x": b"%d" % number})
+    assert held.get("0") is None
+    assert held.get(str(KEPT)) == {"x": b"%d" % KEPT}
+    assert (held.look_after("1"), held.look_after("0")) == (True, False)
+    assert held.seconds_alone() < 10
+
+
+# ---- a replica
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, dict[str, bytes]]:
+    """What the cluster holds; models come into a folder of the test's."""
+    held: dict[str, dict[str, bytes]] = {}
+    monkeypatch.setattr(replica, "_fetch", held.get)
+    monkeypatch.setattr(replica, "_name", lambda: "one")
+    monkeypatch.setattr(replica, "folder_for", lambda digest, fetch: folder_for(digest, fetch, root=tmp_path / "m"))
+    return held
+
+
+def held(fetched: dict[str, dict[str, bytes]], root: Path) -> str:
+    digest, files = read(ModelBundle.load(root))
+    fetched[digest] = files
+    return digest
+
+
+def running(test: Callable[[Replica, httpx.AsyncClient], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        one = Replica()
+        application = one.__serve_build_asgi_app__()
+        transport = httpx.ASGITransport(app=application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://replica") as client:
+            try:
+                await test(one, client)
+            finally:
+                said = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+                heard: list[Any] = []
+
+                async def receive() -> Any:
+                    return next(said)
+
+                async def send(message: Any) -> None:
+                    heard.append(message["type"])
+
+                await application({"type": "lifespan"}, receive, send)
+                assert heard == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_replica_answers_by_its_last_order_and_a_bad_one_changes_nothing(
+    fetched: dict[str, dict[str, bytes]], colour_bundle: Path, tmp_path: Path, alone: bool
+) -> None:
+    first = held(fetched, colour_bundle)
+    second = held(fetched, make_colour_bundle(tmp_path / "other", name="Other", crop=33))
+    photo = save_photo(tmp_path / "red.png", COLOURS["red"]).read_bytes()
+    options = ServeOptions(colour_bundle)
+
+    async def test(one: Replica, client: httpx.AsyncClient) -> None:
+        async def model() -> str:
+            return str((await client.post("/v1/predict", content=photo)).json()["model"])
+
+        async def told(digest: str, number: str) -> None:
+            await one.reconfigure(order(options, digest, number, alone=alone))
+            for _ in range(500):
+                if (await one.state()).order == number:
+                    return
+                await asyncio.sleep(0.02)
+
+        await told(first, "1")
+        assert await model() == "Colours"
+        await told(second, "2")
+        assert (await model(), (await one.state()).digest) == ("Other", second)
+        await told("0" * 64, "3")
+        state = await one.state()
+        assert (await model(), state.digest, state.order) == ("Other", second, "3")
+        assert "does not hold the model" in state.failed
+        await one.check_health()
+        await one.drain()
+        assert (await client.get("/readyz")).status_code == 503
+
+    running(test)
+
+
+def test_keys_come_with_an_order_and_the_model_is_not_loaded_again(
+    fetched: dict[str, dict[str, bytes]], colour_bundle: Path, tmp_path: Path
+) -> None:
+    digest, file = held(fetched, colour_bundle), tmp_path / "keys.txt"
+    file.write_text("0123456789abcdef\n")
+    options = ServeOptions(colour_bundle)
+
+    async def test(one: Replica, client: httpx.AsyncClient) -> None:
+        await one.reconfigure(order(options, digest, "1"))
+        reply = await client.get("/v1/model")
+        assert (reply.status_code, "x-request-id" in reply.headers) == (200, False)  # the proxy adds one
+        fetched.clear()
+        await one.reconfigure(json.loads(json.dumps(order(replace(options, keys=Keys.load(file)), digest, "2"))))
+        assert (await client.get("/v1/model")).status_code == 401
+        known = await client.get("/v1/model", headers={"x-api-key": "0123456789abcdef"})
+        assert known.status_code == 200
+
+    running(test)
+
+
+def test_a_replica_of_another_version_does_not_start(fetched: dict[str, dict[str, bytes]], colour_bundle: Path) -> None:
+    wish = order(ServeOptions(colour_bundle), held(fetched, colour_bundle), "1") | {"version": "0.0.1"}
+    with pytest.raises(ClusterError, match=r"and 0\.0\.1 where the command runs; install the same version"):
+        asyncio.run(Replica().reconfigure(wish))
+
+
+def test_a_replica_that_is_stuck_is_not_healthy(
+    fetched: dict[str, dict[str, bytes]], colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = held(fetched, colour_bundle)
+
+    async def test(one: Replica, client: httpx.AsyncClient) -> None:
+        await one.reconfigure(order(ServeOptions(colour_bundle), digest, "1"))
+        assert one._desk
+        monkeypatch.setattr(one._desk.model, "seconds_at_work", lambda: 1e6)
+        with pytest.raises(RuntimeError, match="at the engine for too long"):
+            await one.check_health()
+
+    running(test)
+
+
+def test_metrics_of_several_replicas_stand_side_by_side() -> None:
+    text = b'# HELP a_total Things\n# TYPE a_total counter\na_total{route="/"} %d.0\n'
+    merged = side_by_side({"one": text % 1, "two": text % 2}, label="replica").decode()
+    assert 'a_total{replica="one",route="/"} 1.0' in merged
+    assert 'a_total{replica="two",route="/"} 2.0' in merged
+    assert merged.count("# TYPE a_total counter") == 1
