@@ -3,9 +3,11 @@
 import asyncio
 import json
 import sys
+import warnings
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -18,7 +20,7 @@ from garbage_cli.errors import BundleError, ClusterError
 from garbage_cli.server import ServeOptions, serve_on_ray
 from garbage_cli.server.keys import Keys
 from garbage_cli.server.metrics import side_by_side
-from garbage_cli.server.onray import _reason, replica
+from garbage_cli.server.onray import Application, Wish, _reason, replica
 from garbage_cli.server.onray.files import KEPT, Files, digest_of, folder_for, read
 from garbage_cli.server.onray.probe import answers
 from garbage_cli.server.onray.replica import Replica, cores_of, order
@@ -96,6 +98,117 @@ def test_a_replica_asks_for_as_many_cpus_as_its_engine_takes() -> None:
 def test_nobody_answers_where_nobody_listens() -> None:
     assert not answers("127.0.0.1", 1, tls=False)
     assert not answers("127.0.0.1", 1, tls=True)
+
+
+# ---- what a cluster says
+
+
+class Cluster:
+    """Stands in for Ray and Ray Serve: what is said of the application, and what is asked of it."""
+
+    def __init__(self, status: str = "", message: str = "", alone: float = 1e9) -> None:
+        said = SimpleNamespace(status=status, message=message, deployments={})
+        self.applications = {"garbage": said} if status else {}
+        self.proxies: dict[str, str] = {}
+        self.files = SimpleNamespace(seconds_alone=SimpleNamespace(remote=lambda: alone))
+
+    def status(self) -> "Cluster":
+        return self
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 2.0}
+
+    def get_actor(self, name: str, namespace: str) -> Any:
+        return self.files
+
+    def get(self, reference: Any, timeout: float) -> Any:
+        return reference
+
+
+def application(
+    bundle: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, **more: Any
+) -> tuple[Application, list[str]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray Serve's own, when it is imported
+        pytest.importorskip("ray.serve")
+    said: list[str] = []
+    wish = Wish(ServeOptions(bundle, workers=3), ModelBundle.load(bundle))
+    renew = more.get("renew", lambda options: (options, wish.bundle))
+    made = Application(cluster, wish, bind=lambda options: options.port, renew=renew, tell=said.append)
+    monkeypatch.setattr(made, "_serve", cluster)
+    return made, said
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "words"),
+    [
+        ("DEPLOY_FAILED", "garbage_cli.errors.ConfigError: no engine", "no replica can start: no engine"),
+        ("UNHEALTHY", "it is ill", "no replica can start: it is ill"),
+        (
+            "DEPLOYING",
+            "has 2 replicas that have taken more than 30s to be scheduled. …",
+            r"no room for 3 × 1 CPU: of its 2 CPUs 0 were free; use fewer --workers, or add machines",
+        ),
+    ],
+)
+def test_why_there_are_no_replicas_is_said(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch, status: str, message: str, words: str
+) -> None:
+    made, _ = application(colour_bundle, Cluster(status, message), monkeypatch)
+    with pytest.raises(ClusterError, match=words):
+        made._await_replicas()
+
+
+def test_an_application_that_somebody_looks_after_is_left_alone(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ClusterError, match="another `garbage serve` runs on this cluster; stop it first"):
+        application(colour_bundle, Cluster("RUNNING", alone=3.0), monkeypatch)[0]._left_behind()
+    assert application(colour_bundle, Cluster("RUNNING", alone=100.0), monkeypatch)[0]._left_behind()
+    assert not application(colour_bundle, Cluster(), monkeypatch)[0]._left_behind()
+    assert not application(colour_bundle, Cluster("DELETING", alone=3.0), monkeypatch)[0]._left_behind()
+
+
+def test_where_ray_serve_listens_already_it_must_be_where_it_is_wanted(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = application(colour_bundle, Cluster(), monkeypatch)
+    from ray.serve import context
+
+    client = SimpleNamespace(http_config=SimpleNamespace(host="0.0.0.0", port=8000))
+    monkeypatch.setattr(context, "_get_global_client", lambda **_: client)
+    with pytest.raises(ClusterError, match=r"listens on 0\.0\.0\.0 port 8000 .*use --host 0\.0\.0\.0 --port 8000"):
+        made._open_port()
+    client.http_config.host = "127.0.0.1"
+    monkeypatch.setattr(made, "_wish", replace(made._wish, options=replace(made._wish.options, port=0)))
+    made._open_port()
+    assert made._wish.options.port == 8000
+
+
+def test_what_a_replica_can_not_load_is_taken_back_from_all(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, said = application(colour_bundle, Cluster("RUNNING"), monkeypatch)
+    made._hold_here(made._wish.bundle)
+    before, orders, given = made._held, [], []
+    monkeypatch.setattr(made, "_give_files", lambda: given.append(made._held[0]))
+    monkeypatch.setattr(made, "_deploy", lambda: orders.append(made._held))
+    monkeypatch.setattr(made, "_await_order", lambda: ("no memory", 0))
+    made._reload_all()
+    assert said == ["not reloaded, the model before goes on: no memory"]
+    assert (len(orders), orders[-1], made._held) == (2, before, before)
+
+
+def test_a_folder_that_can_not_be_served_never_reaches_the_cluster(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def renew(options: ServeOptions) -> Any:
+        raise BundleError("it is broken")
+
+    made, said = application(colour_bundle, Cluster("RUNNING"), monkeypatch, renew=renew)
+    monkeypatch.setattr(made, "_deploy", lambda: pytest.fail("it was deployed"))
+    made._reload_all()
+    assert said == ["not reloaded, the model before goes on: it is broken"]
 
 
 # ---- the model's files

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -146,6 +147,30 @@ def test_the_pages_and_what_watchers_ask_are_there(server: Server) -> None:
     assert len(replicas(server.url)) == 2
     reply = httpx.get(f"{server.url}/healthz", headers={"x-request-id": "bin-7"})
     assert reply.headers.get_list("x-request-id") == ["bin-7"]
+
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+WHAT_THE_PROXY_ANSWERS = [
+    ("what is no HTTP", b"no HTTP\r\n\r\n", b"400", b"Invalid HTTP request received."),  # a JSON error without --ray
+    ("headers of 100 KB", GET + b"X: %b\r\n\r\n" % (b"x" * 100_000), b"200", b'{"status":"ok"}'),  # else 431
+    ("a header that is no UTF-8", GET + b"X-Request-Id: \xff\r\n\r\n", b"500", b"Internal Server Error"),  # else 200
+    ("an id that could do harm", GET + b"X-Request-Id: a b;c\r\n\r\n", b"200", b"x-request-id: a b;c"),  # else another
+    ("a time limit", GET + b"X-Request-Timeout-Seconds: 1e-9\r\n\r\n", b"408", b"timed out after 1e-09s"),  # else 200
+    ("a web socket", GET.replace(b"close", b"Upgrade") + b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"403", b""),  # else 200: the wish is passed over
+    ("its own routes", GET.replace(b"/healthz", b"/-/routes") + b"\r\n", b"200", b'{"/":"garbage"}'),  # else 404
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "sent", "status", "words"), WHAT_THE_PROXY_ANSWERS, ids=lambda each: str(each)[:25])
+def test_what_ray_serves_proxy_answers_itself(
+    server: Server, name: str, sent: bytes, status: bytes, words: bytes
+) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection, connection.makefile("rb") as replies:
+        connection.sendall(sent)
+        reply = replies.read()
+    assert (reply.split(b" ", 2)[1], words in reply) == (status, True), name
 
 
 def test_a_model_is_changed_under_load_without_a_failed_request(server: Server, models: Path, red: bytes) -> None:

@@ -184,8 +184,11 @@ class Application:
 
     def _hold(self, bundle: ModelBundle) -> None:
         """Put the model's files where replicas on all machines find them."""
-        self._held = read(bundle)
+        self._hold_here(bundle)
         self._give_files()
+
+    def _hold_here(self, bundle: ModelBundle) -> None:
+        self._held = read(bundle)
 
     def _give_files(self) -> None:
         make = self._ray.remote(Files).options(
