@@ -118,6 +118,8 @@ def test_the_autoscaler_follows_a_metric_that_the_server_has() -> None:
     (rule,) = yaml.safe_load((DEPLOY / "prometheus-adapter.yaml").read_text(encoding="utf-8"))["rules"]["custom"]
     assert rule["name"]["as"] == name
     assert rule["seriesQuery"].startswith(f"{name}{{")
+    assert int(re.findall(r"\[(\d+)m\]", rule["metricsQuery"])[0]) >= 2  # Prometheus asks once a minute
+    assert "by (<<.GroupBy>>)" in rule["metricsQuery"]
     queue = int(CONTAINER["args"][CONTAINER["args"].index("--queue") + 1])
     assert float(metric["pods"]["target"]["averageValue"]) < queue / 4  # pods come before clients are sent away
 
