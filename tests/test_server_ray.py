@@ -159,6 +159,20 @@ def test_why_there_are_no_replicas_is_said(
         made._await_replicas()
 
 
+def test_the_files_of_a_model_are_given_again_where_their_holder_was_lost(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = application(colour_bundle, Cluster("RUNNING"), monkeypatch)
+    given: list[int] = []
+    monkeypatch.setattr(made, "_give_files", lambda: given.append(1))
+    for held, times in ((True, 0), (False, 1)):
+        made._files = SimpleNamespace(look_after=SimpleNamespace(remote=lambda digest, held=held: held))
+        monkeypatch.setattr(made, "_looked", -1e9)
+        made._look_after_files()
+        made._look_after_files()  # it was just done
+        assert len(given) == times
+
+
 def test_an_application_that_somebody_looks_after_is_left_alone(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

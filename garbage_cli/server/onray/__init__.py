@@ -269,6 +269,7 @@ class Application:
                 raise ClusterError(self._no_room())
             if time.monotonic() > until:
                 raise ClusterError(f"the replicas did not load the model within {LOADING:g} seconds: {_reason(said)}")
+            self._look_after_files()
             self._wake.wait(0.2)
 
     def _no_room(self) -> str:
@@ -308,15 +309,16 @@ class Application:
     # ---- looking after it
 
     def _look_after(self) -> None:
-        if time.monotonic() - self._looked > _LOOKING:
-            self._look_after_files()
-            self._looked = time.monotonic()
+        self._look_after_files()
         if self._reload:
             self._reload = False
             self._reload_all()
 
     def _look_after_files(self) -> None:
-        """Whoever holds the files may be lost with its machine."""
+        """From time to time: whoever holds the files may be lost with its machine."""
+        if time.monotonic() - self._looked < _LOOKING:
+            return
+        self._looked = time.monotonic()
         try:
             known = self._ray.get(self._files.look_after.remote(self._held[0]), timeout=10)
             if not known:
@@ -360,6 +362,7 @@ class Application:
                 return failed[0], 0
             if all(each.order == self._order for each in states) and len(states) == self._count():
                 return "", len(states)
+            self._look_after_files()
             time.sleep(0.2)
         return "the replicas did not say that they have loaded it", 0
 
