@@ -275,8 +275,8 @@ def test_under_load_there_are_more_replicas_and_what_is_too_much_is_told_to_come
         assert found.answers["Colours 0"] > 0
         assert all(each.json()["error"].startswith("busy: ") for each in found.refused)
         running.process.send_signal(signal.SIGINT)
-        _, said = running.process.communicate(timeout=90)
-        assert running.process.returncode == 130
+        out, said = running.process.communicate(timeout=90)
+        assert (running.process.returncode, out) == (130, "")
         assert "Traceback" not in said
     lines = [json.loads(each) for each in log.read_text().splitlines()]
     assert {each.get("key") for each in lines if each["status"] == 200 and each["path"] == "/v1/predict"} == {
