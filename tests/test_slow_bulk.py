@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import pytest
 from conftest import COLOURS, run_program, save_photo
 from moto.server import ThreadedMotoServer
 from pyarrow.fs import S3FileSystem
-from raycluster import Cluster, cluster
+from raycluster import Cluster, cluster, everybody, is_dead, parent
+from rich.cells import cell_len
 
 pytestmark = pytest.mark.slow
 
@@ -139,6 +141,7 @@ def test_a_program_that_was_killed_goes_on_and_does_nothing_twice(
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["before"] == 50 * len(kept)
     assert kept.items() <= {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}.items()
+    assert {path.name for path in out.iterdir() if not path.name.startswith("part-")} == {"_plan.json", "_done.json"}
     table = parquet.read_table(out)
     assert sorted(table.column("image").to_pylist()) == sorted(map(str, some.iterdir()))
     again = run(*asked, "--resume", "--json", cwd=tmp_path)  # nothing is left to do
@@ -164,6 +167,90 @@ def test_ctrl_c_stops_the_work_and_says_how_to_go_on(
     number = len(list(out.glob("part-*")))
     time.sleep(2)
     assert len(list(out.glob("part-*"))) == number < 400  # nobody works on
+
+
+def test_a_relative_folder_is_the_same_one_for_machines_that_were_started_elsewhere(
+    two_nodes: Cluster, photos: Path, colour_bundle: Path
+) -> None:
+    asked = ("--ray", two_nodes.address, ".", "--csv", "../answers", "--model", colour_bundle, "--json", *SAME)
+    done = run(*asked, cwd=photos)
+    assert (done.returncode, json.loads(done.stdout)["failed"]) == (1, 1), done.stderr
+    assert len(rows_of(photos.parent / "answers")) == 4
+    assert json.loads((photos.parent / "answers" / "_done.json").read_bytes())["failed"] == 1
+
+
+def test_a_machine_with_another_garbage_is_named(
+    photos: Path, colour_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other" / "garbage_cli"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text('__version__ = "0.0"')
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(other.parent))
+        with cluster(1) as made:
+            patch.delenv("PYTHONPATH")
+            done = run("--ray", made.address, photos, "--csv", "out", "--model", colour_bundle, *SAME, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "has no garbage" in done.stderr
+    assert "No module named 'garbage_cli.bulk'); install the same everywhere" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_on_this_machine_alone_a_person_reads_what_came_of_it(
+    photos: Path, colour_bundle: Path, tmp_path: Path
+) -> None:
+    done = run("--ray", "local", photos, "--parquet", "answers", "--model", colour_bundle, *SAME, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    lines = [*done.stdout.splitlines(), *done.stderr.splitlines()]
+    assert [line for line in lines if cell_len(line) > 80] == []
+    assert [line.split("│")[1].split()[0] for line in done.stdout.splitlines() if "│" in line] == [
+        "厨余垃圾", "可回收物", "有害垃圾", "failed"
+    ]  # fmt: skip
+    first, last = done.stderr.splitlines()
+    assert first.startswith("4 photos; 1 worker on 1 machine")
+    assert re.fullmatch(r"3 answered, 1 failed, in answers; \d+ photos/s", last)
+    assert parquet.read_table(tmp_path / "answers").num_rows == 4
+
+
+def test_a_stopped_program_leaves_no_process_of_a_cluster_of_its_own(
+    twenty_thousand: Path, colour_bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = start(
+        "--ray", "local", twenty_thousand, "--csv", out, "--model", colour_bundle, "--partition", 50, *SAME,
+        cwd=tmp_path,
+    )  # fmt: skip
+    wait_for(3, out, process)
+    below = {pid for pid in everybody() if process.pid in above(pid)}
+    assert len(below) > 3
+    process.terminate()
+    printed, said = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (143, ""), said
+    assert "go on with the same command and --resume" in said
+    assert "Traceback" not in said
+    until = time.monotonic() + 30
+    while left := [pid for pid in below if alive(pid)]:
+        assert time.monotonic() < until, [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left]
+        time.sleep(0.2)
+
+
+def above(pid: int) -> list[int]:
+    """The processes that a process descends from."""
+    found: list[int] = []
+    while pid > 1:
+        try:
+            pid = parent(pid)
+        except OSError:
+            break
+        found.append(pid)
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return not is_dead(Path(f"/proc/{pid}"))
+    except OSError:
+        return False
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def _tally(answered: int, failed: int, before: int) -> str:
 def _table(bins: Counter[str], failed: int) -> Table:
     table = Table("bin", "photos")
     table.columns[1].justify = "right"
-    for name, number in sorted(bins.items(), key=lambda each: (not each[0], -each[1])):
+    for name, number in sorted(bins.items(), key=lambda each: (not each[0], -each[1], each[0])):
         bin_ = bin_called(name)
         words = f"{name} {bin_.english}" if bin_ else name
         style = f"bold {bin_.colour}" if bin_ else "" if name else "yellow"
