@@ -1,6 +1,6 @@
 """What N machines give, reckoned from what one gives: the model of docs/scale.md as a table.
 
-    python benchmarks/scale_model.py --rate 190 --photos 1000000 [--cores 16] [--start 15] [--share 0.95]
+    python benchmarks/scale_model.py --rate 190 --photos 1000000 [--cores 16] [--start 15] [--share 1.0]
 
 `--rate` is the photos a second of one core, measured by benchmarks/bulk.py (one process's rate by its cores). All else
 has a default that docs/scale.md explains.
@@ -19,7 +19,7 @@ class Model:
     """Photos a second of one core in a single process."""
     cores: int = 16
     """Of one machine."""
-    share: float = 0.95
+    share: float = 1.0
     """What a worker under Ray reaches of that rate."""
     start: float = 15.0
     """Seconds until all workers have their model."""
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--photos", type=int, default=1_000_000)
     parser.add_argument("--cores", type=int, default=16)
-    parser.add_argument("--share", type=float, default=0.95)
+    parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--start", type=float, default=15.0)
     parser.add_argument("--head", type=int, default=1)
     parser.add_argument("--partition", type=int, default=500)
