@@ -92,8 +92,8 @@ def predict(
 ) -> None:
     """Say which bin each photo belongs in, or 不确定 not sure. A bad photo is named, the rest go on; exit code 1.
 
-    With --ray the photos are shared out over the cores of many machines, and DIR of --csv or --parquet is a folder
-    that all of them see, or s3://BUCKET/PATH: a file per partition, each photo in one row.
+    With --ray the photos are shared out over the cores of many machines, and
+    --csv or --parquet names a folder that all of them see, or s3://BUCKET/PATH.
 
     \b
     garbage predict img.jpg
