@@ -33,9 +33,15 @@ class Cluster:
         command = [RAY, "start", *where, "--num-cpus", cores, "--disable-usage-stats"]
         command += ["--include-dashboard", "false"] if head else []
         environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
-        done = subprocess.run(
-            list(map(str, command)), capture_output=True, text=True, check=False, timeout=120, env=environment
-        )
+        for _ in range(2):  # Ray gives a node 30 seconds, which is little where all cores are busy
+            done = subprocess.run(
+                list(map(str, command)), capture_output=True, text=True, check=False, timeout=120, env=environment
+            )
+            if done.returncode == 0:
+                break
+            for pid in set(processes(self.folder)) - before:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         assert done.returncode == 0, done.stdout + done.stderr
         self.nodes.append(set(processes(self.folder)) - before)
 

@@ -45,7 +45,10 @@ Csv = Annotated[
     ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with the file of --csv: photos that have a row are passed over.")
+    bool,
+    typer.Option(
+        "--resume", help="Go on with the file of --csv, or the folder: photos that have a row are passed over."
+    ),
 ]
 Annotate = Annotated[
     Path | None,
