@@ -178,6 +178,7 @@ def both(drawn: Dataset, with_bad: Dataset, tmp_path_factory: pytest.TempPathFac
     return {each.name: (root / "one" / each.name / NETWORK, each / NETWORK) for each in (root / "two").iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["full", "head", "last-stage"])
 def test_two_processes_train_what_one_would(both: dict[str, tuple[Path, Path]], case: str) -> None:
     one, two = both[case]
@@ -189,11 +190,13 @@ def test_two_processes_train_what_one_would(both: dict[str, tuple[Path, Path]], 
         np.testing.assert_allclose(trained[name], value, rtol=2e-3, atol=2e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_part_without_good_photos_waits_for_nobody_and_nobody_for_it(both: dict[str, tuple[Path, Path]]) -> None:
     for rank in (0, 1):
         assert told(both["full"][1].parent, rank)["kinds"][-1] == "Finished"
 
 
+@pytest.mark.slow
 def test_one_process_that_is_asked_to_stop_stops_both_and_the_run_goes_on_from_there(
     both: dict[str, tuple[Path, Path]],
 ) -> None:
@@ -206,6 +209,7 @@ def test_one_process_that_is_asked_to_stop_stops_both_and_the_run_goes_on_from_t
         np.testing.assert_allclose(resumed[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_outputs_of_one_that_are_no_numbers_stop_both(both: dict[str, tuple[Path, Path]]) -> None:
     for rank in (0, 1):
         answer = told(both["sick"][1].parent, rank)
@@ -213,16 +217,19 @@ def test_outputs_of_one_that_are_no_numbers_stop_both(both: dict[str, tuple[Path
         assert answer["kinds"] == ["Started"]
 
 
+@pytest.mark.slow
 def test_a_time_limit_stops_both(both: dict[str, tuple[Path, Path]]) -> None:
     for rank in (0, 1):
         answer = told(both["limit"][1].parent, rank)
         assert (answer["kinds"][-1], answer["steps"]) == ("Interrupted", 1)
 
 
+@pytest.mark.slow
 def test_a_device_of_another_kind_than_the_launchers_is_refused(both: dict[str, tuple[Path, Path]]) -> None:
     assert "the launcher gave this process cpu; leave --device out" in told(both["gpu"][1].parent, 0)["error"]
 
 
+@pytest.mark.slow
 def test_only_the_first_process_writes(both: dict[str, tuple[Path, Path]]) -> None:
     root = both["full"][1].parent
     assert {path.name for path in root.iterdir() if path.is_dir()} == {NETWORK}  # no NETWORK.1 beside it
