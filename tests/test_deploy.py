@@ -64,11 +64,11 @@ def test_kubernetes_takes_each_manifest(part: dict[str, Any], version: str) -> N
 
 
 def test_the_image_installs_no_extra_and_no_newest() -> None:
-    assert re.search(r"pip install [^&]* \.\s", DOCKERFILE)
-    assert "[" not in re.findall(r"pip install ([^&]*)", DOCKERFILE)[0]
+    (words,) = (each.replace("\\", " ").split() for each in re.findall(r"pip install ([^&]*)", DOCKERFILE))
+    assert [word for word in words if not word.startswith("--")] == ["."]
     images = [*re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE), CONTAINER["image"]]
     images += [each["image"] for each in POD["spec"]["initContainers"]]
-    assert all(":" in image and not image.endswith(":latest") for image in images), images
+    assert all(image.rpartition("/")[2].partition(":")[2][:1].isdigit() for image in images), images
     assert CONTAINER["image"].endswith(f":{__version__}")
 
 
@@ -79,6 +79,7 @@ def test_image_and_pod_start_the_same_program_as_the_same_user() -> None:
     assert (context["runAsUser"], context["runAsGroup"]) == (int(user), int(group))
     assert int(user) > 0
     assert "command" not in CONTAINER
+    assert set(re.findall(r"^STOPSIGNAL (\S+)", DOCKERFILE, re.MULTILINE)) <= {"SIGTERM"}  # what the server drains at
 
 
 def arguments() -> list[list[str]]:
@@ -92,6 +93,7 @@ def test_every_option_is_one(args: list[str]) -> None:
     known = {option for parameter in command.params for option in parameter.opts}
     assert {each for each in args if each.startswith("--")} <= known
     assert args[args.index("--host") + 1] == "0.0.0.0"
+    assert args[args.index("--model") + 1] in {each["mountPath"] for each in CONTAINER["volumeMounts"]}
 
 
 def test_ports_and_probes_are_those_of_the_server() -> None:
@@ -104,7 +106,12 @@ def test_ports_and_probes_are_those_of_the_server() -> None:
     assert {name: each["path"] for name, each in probes.items()} == {
         "startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/healthz",
     }  # fmt: skip
+    startup = CONTAINER["startupProbe"]
+    assert (
+        startup["periodSeconds"] * startup["failureThreshold"] >= 120
+    )  # what a first start took on a busy node, twice
     annotations = POD["metadata"]["annotations"]
+    assert annotations["prometheus.io/scrape"] == "true"
     assert {each["path"] for each in probes.values()} | {annotations["prometheus.io/path"]} <= set(ROUTES)
     assert annotations["prometheus.io/port"] == str(port["containerPort"])
     assert one("Service")["spec"]["ports"][0]["targetPort"] == port["name"]
@@ -116,12 +123,19 @@ def test_the_autoscaler_follows_a_metric_that_the_server_has() -> None:
     name = metric["pods"]["metric"]["name"]
     assert f'"{name}"' in Path(metrics.__file__).read_text(encoding="utf-8")
     (rule,) = yaml.safe_load((DEPLOY / "prometheus-adapter.yaml").read_text(encoding="utf-8"))["rules"]["custom"]
-    assert rule["name"]["as"] == name
+    assert (rule["name"]["matches"], rule["name"]["as"]) == (name, name)
     assert rule["seriesQuery"].startswith(f"{name}{{")
     assert int(re.findall(r"\[(\d+)m\]", rule["metricsQuery"])[0]) >= 2  # Prometheus asks once a minute
     assert "by (<<.GroupBy>>)" in rule["metricsQuery"]
     queue = int(CONTAINER["args"][CONTAINER["args"].index("--queue") + 1])
     assert float(metric["pods"]["target"]["averageValue"]) < queue / 4  # pods come before clients are sent away
+
+
+def test_pods_go_slowly_and_one_is_always_left() -> None:
+    scaler, budget = one("HorizontalPodAutoscaler")["spec"], one("PodDisruptionBudget")["spec"]
+    assert scaler["behavior"]["scaleDown"]["stabilizationWindowSeconds"] >= 300
+    assert scaler["minReplicas"] > budget["maxUnavailable"]
+    assert "minAvailable" not in budget  # of the two, Kubernetes takes one
 
 
 def test_what_is_written_to_is_mounted() -> None:
@@ -136,9 +150,29 @@ def test_what_is_written_to_is_mounted() -> None:
     assert all("sizeLimit" in each["emptyDir"] for each in volumes.values() if "emptyDir" in each)
 
 
+def test_the_model_is_copied_to_where_the_server_looks_for_it() -> None:
+    (first,) = POD["spec"]["initContainers"]
+    (copied,) = first["volumeMounts"]
+    assert first["command"][-1].rstrip("/") == copied["mountPath"]
+    assert {each["name"]: each["mountPath"] for each in CONTAINER["volumeMounts"]}[copied["name"]] == "/model"
+
+
+def test_keys_are_asked_for_and_the_servers_user_alone_reads_them() -> None:
+    args, context = CONTAINER["args"], POD["spec"]["securityContext"]
+    (volume,) = (each for each in POD["spec"]["volumes"] if "secret" in each)
+    (mount,) = (each["mountPath"] for each in CONTAINER["volumeMounts"] if each["name"] == volume["name"])
+    file = Path(args[args.index("--api-key-file") + 1])
+    assert str(file.parent) == mount
+    made = rf"secret generic {volume['secret']['secretName']} --from-file={file.name}$"
+    assert re.search(made, (DEPLOY / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert volume["secret"]["defaultMode"] == 0o440
+    assert context["fsGroup"] == context["runAsGroup"]  # a secret's files are root's and this group's
+
+
 def test_every_lock_is_shut() -> None:
     pod = POD["spec"]
     assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     for each in (*pod["containers"], *pod["initContainers"]):
@@ -146,7 +180,8 @@ def test_every_lock_is_shut() -> None:
             "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
         }, each["name"]  # fmt: skip
         assert each["resources"].keys() == {"requests", "limits"}
-    assert one("NetworkPolicy")["spec"]["egress"] == []
+    policy = one("NetworkPolicy")["spec"]
+    assert (policy["egress"], policy["policyTypes"]) == ([], ["Ingress", "Egress"])
 
 
 def test_a_pod_has_the_time_that_the_server_takes_to_stop() -> None:
@@ -185,6 +220,9 @@ def test_all_select_the_same_pods() -> None:
     assert one("Service")["spec"]["selector"] == labels
     assert one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == labels
     assert one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"] == labels
+    (spread,) = POD["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"] == labels
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
     assert one("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"] == one("Deployment")["metadata"]["name"]
 
 

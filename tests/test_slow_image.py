@@ -1,7 +1,8 @@
 """What the container files promise, tried without a container runtime: the wheel, the user, arguments and mounts.
 
 The server runs as process 1 of namespaces of its own, whose file system is read-only but for what the pod's manifest
-mounts. User, arguments and mounts are read out of deploy/, so that wrong ones fail here.
+mounts. User, arguments and mounts are read out of deploy/, so that wrong ones fail here. Root takes the manifest's user
+truly; anybody else only its name, and then who owns a file is not tried.
 """
 
 import json
@@ -25,11 +26,21 @@ import pytest
 import test_deploy
 from conftest import COLOURS, make_colour_bundle, save_photo
 
-BWRAP = shutil.which("bwrap")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BWRAP is None, reason="bubblewrap (bwrap) is not installed"),
-]
+BWRAP, SETPRIV, IS_ROOT = shutil.which("bwrap"), shutil.which("setpriv"), os.geteuid() == 0
+SPACES = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", *([] if IS_ROOT else ["--unshare-user"])]
+
+
+def hindrance() -> str | None:
+    """Say why nothing can be shut in here, if so."""
+    if BWRAP is None or SETPRIV is None:
+        return "bubblewrap (bwrap) or setpriv is not installed"
+    command = [BWRAP, *SPACES, "--ro-bind", "/", "/", "--proc", "/proc", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return f"namespaces are not allowed here: {done.stderr.strip()}" if done.returncode else None
+
+
+HINDRANCE = hindrance()
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(HINDRANCE is not None, reason=str(HINDRANCE))]
 
 KEY = "a-key-of-the-tests-0001"
 VENV = "/opt/garbage"
@@ -41,12 +52,21 @@ def installed() -> Iterator[Path]:
     """The base install in an environment of its own, as the image has it."""
     folder = Path(tempfile.mkdtemp(prefix="garbage-image-", dir="/var/tmp"))  # /tmp is another one for the server
     try:
+        folder.chmod(0o755)
         subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=120)
         pip = [str(folder / "venv" / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, str(test_deploy.DEPLOY.parent)], check=True, timeout=600)
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def status(url: str) -> int | None:
+    """What is answered to a probe; None if nobody listens."""
+    try:
+        return httpx.get(url, timeout=5).status_code
+    except httpx.HTTPError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -62,11 +82,7 @@ class Pod:
         return f"http://127.0.0.1:{self.port}"
 
     def status(self, path: str) -> int | None:
-        """What is answered to a probe; None if nobody listens."""
-        try:
-            return httpx.get(self.url + path, timeout=5).status_code
-        except httpx.HTTPError:
-            return None
+        return status(self.url + path)
 
     def files(self, folder: str) -> set[str]:
         """What has been written to a folder in there."""
@@ -85,22 +101,40 @@ def shut_in(installed: Path, container: dict[str, Any], mounted: dict[str, Path]
     """The beginning of a command that runs as the pod's manifest says; folders stand for its volumes, or memory."""
     context, base = test_deploy.POD["spec"]["securityContext"], str(Path(sys.base_prefix).resolve())
     words = [str(BWRAP)]
+    above = {folder for path in (base, str(installed)) for folder in Path(path).parents} - {Path("/")}
+    for folder in sorted(above):  # what bwrap makes by itself is for root only
+        words += ["--perms", "0755", "--dir", str(folder)]
     for path in ("/usr", "/lib", "/lib64", "/bin", "/etc", base, str(installed)):
         words += ["--ro-bind-try", path, path]
-    words += ["--proc", "/proc", "--dev", "/dev"]
+    words += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]
     for each in container["volumeMounts"]:
         if each["name"] in mounted:
             kind = "--ro-bind" if each.get("readOnly") else "--bind"
             words += [kind, str(mounted[each["name"]]), each["mountPath"]]
         else:
-            words += ["--tmpfs", each["mountPath"]]
+            words += ["--perms", "0777", "--tmpfs", each["mountPath"]]  # as an emptyDir is
     words += ["--remount-ro", "/", "--chdir", "/", "--clearenv"]
     for name, value in environment(installed / "venv").items():
         words += ["--setenv", name, value]
-    return [
-        *words, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--as-pid-1", "--cap-drop", "ALL",
-        "--uid", str(context["runAsUser"]), "--gid", str(context["runAsGroup"]), "--die-with-parent",
+    user, group = str(context["runAsUser"]), str(context["runAsGroup"])
+    words += [*SPACES, "--as-pid-1", "--die-with-parent", "--cap-drop", "ALL"]
+    if not IS_ROOT:
+        return [*words, "--uid", user, "--gid", group]
+    for each in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"):
+        words += ["--cap-add", each]
+    groups = ["--groups", str(context["fsGroup"])] if "fsGroup" in context else ["--clear-groups"]
+    return [  # another user's process does not die with bwrap, but with the first process of a namespace around both
+        "unshare", "--pid", "--fork", "--kill-child", *words,
+        str(SETPRIV), "--reuid", user, "--regid", group, *groups, "--no-new-privs",
+        "--inh-caps=-all", "--bounding-set=-all",
     ]  # fmt: skip
+
+
+def process_1(number: int) -> int:
+    """Give the number, out here, of what is process 1 in there, from the number of what was started."""
+    while Path(f"/proc/{number}/comm").read_text() in {"unshare\n", "bwrap\n"}:
+        number = int(Path(f"/proc/{number}/task/{number}/children").read_text().split()[0])
+    return number
 
 
 @contextmanager
@@ -111,21 +145,16 @@ def pod(installed: Path, **mounted: Path) -> Iterator[Pod]:
         port = taken.getsockname()[1]
     args = list(container["args"])
     args[args.index("--port") + 1] = str(port)
-    told, telling = os.pipe()
-    command = [*shut_in(installed, container, mounted), "--info-fd", str(telling), "garbage", *args]
-    said = installed / f"said-{port}"
-    with said.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, pass_fds=[telling]) as process:
-        os.close(telling)
+    command = [*shut_in(installed, container, mounted), "garbage", *args]
+    said, url = installed / f"said-{port}", f"http://127.0.0.1:{port}"
+    with said.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
         try:
-            with os.fdopen(told) as info:
-                first = json.loads(info.read())["child-pid"]
-            running = Pod(port, first, process, said)
             until = time.monotonic() + 240
-            while running.status(container["startupProbe"]["httpGet"]["path"]) != 200:
+            while status(url + container["startupProbe"]["httpGet"]["path"]) != 200:
                 assert process.poll() is None, said.read_text()
                 assert time.monotonic() < until, said.read_text()
                 time.sleep(0.2)
-            yield running
+            yield Pod(port, process_1(process.pid), process, said)
         finally:
             process.kill()
 
@@ -145,7 +174,10 @@ def keys(tmp_path: Path) -> Path:
     folder = tmp_path / "keys"
     (folder / "..2026").mkdir(parents=True)
     (folder / "..2026" / "keys.txt").write_text(f"tests: {KEY}\n")
-    (folder / "..2026" / "keys.txt").chmod(0o440)
+    (secret,) = (each["secret"] for each in test_deploy.POD["spec"]["volumes"] if "secret" in each)
+    (folder / "..2026" / "keys.txt").chmod(secret["defaultMode"])
+    if IS_ROOT:
+        os.chown(folder / "..2026" / "keys.txt", 0, test_deploy.POD["spec"]["securityContext"].get("fsGroup", 0))
     (folder / "..data").symlink_to("..2026")
     (folder / "keys.txt").symlink_to("..data/keys.txt")
     return folder
@@ -156,6 +188,7 @@ def model(installed: Path, tmp_path: Path) -> Path:
     """The folder into which the manifest's first container has copied the model out of its image."""
     image, copied = make_colour_bundle(tmp_path / "image"), tmp_path / "copied"
     copied.mkdir()
+    copied.chmod(0o777)  # as an emptyDir is
     (first,) = test_deploy.POD["spec"]["initContainers"]
     with_image = {"volumeMounts": [*first["volumeMounts"], {"name": "image", "mountPath": "/model", "readOnly": True}]}
     command = [*shut_in(installed, with_image, {"model": copied, "image": image}), *first["command"]]
@@ -168,9 +201,15 @@ def test_the_server_runs_shut_in_as_the_manifest_says(installed: Path, model: Pa
     red = save_photo(tmp_path / "red.png", COLOURS["red"]).read_bytes()
     headers = {"x-api-key": KEY}
     with pod(installed, model=model, keys=keys) as running:
-        status = Path(f"/proc/{running.first}/status").read_text()
-        assert [line.split()[-1] for line in status.splitlines() if line.startswith("NSpid")] == ["1"]
-        assert [line.split()[-1] for line in status.splitlines() if line.startswith("CapEff")] == ["0" * 16]
+        lines = Path(f"/proc/{running.first}/status").read_text().splitlines()
+        state = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+        assert state["NSpid"][-1] == "1"
+        assert [state[each] for each in ("CapEff", "CapPrm", "CapBnd")] == [["0" * 16]] * 3
+        assert state["NoNewPrivs"] == ["1"]
+        if IS_ROOT:
+            context = test_deploy.POD["spec"]["securityContext"]
+            assert set(state["Uid"]) == {str(context["runAsUser"])} != {"0"}
+            assert set(state["Gid"]) == {str(context["runAsGroup"])} != {"0"}
         for probe in ("readinessProbe", "livenessProbe"):
             assert running.status(test_deploy.CONTAINER[probe]["httpGet"]["path"]) == 200
         assert health(running, installed) == 0
@@ -207,10 +246,9 @@ def test_process_1_finishes_what_it_has_begun_when_it_is_told_to_stop(
         assert "rror" not in running.said.read_text()
 
 
-def test_a_key_file_that_the_user_cant_read_is_said(installed: Path, tmp_path: Path) -> None:
-    (tmp_path / "keys").mkdir(mode=0o755)
-    (tmp_path / "model").mkdir()
-    with pytest.raises(AssertionError, match=r"keys\.txt"), pod(installed, model=tmp_path, keys=tmp_path / "keys"):
+def test_a_key_file_that_the_user_cant_read_is_said(installed: Path, model: Path, keys: Path) -> None:
+    (keys / "keys.txt").chmod(0)  # root's program would read it all the same
+    with pytest.raises(AssertionError, match=r"keys\.txt' is not readable"), pod(installed, model=model, keys=keys):
         pytest.fail("it started")
 
 
