@@ -214,6 +214,9 @@ def test_the_server_runs_shut_in_as_the_manifest_says(installed: Path, model: Pa
             assert running.status(test_deploy.CONTAINER[probe]["httpGet"]["path"]) == 200
         assert health(running, installed) == 0
         assert httpx.post(f"{running.url}/v1/predict", content=red).status_code == 401
+        assert running.status("/metrics") == 401
+        prometheus = httpx.get(f"{running.url}/metrics", headers={"authorization": f"Bearer {KEY}"})
+        assert prometheus.status_code == 200
         reply = httpx.post(f"{running.url}/v1/predict", content=red, headers=headers)
         assert reply.json()["results"][0]["bin"] == "有害垃圾"
         metric = test_deploy.one("HorizontalPodAutoscaler")["spec"]["metrics"][0]["pods"]["metric"]["name"]
