@@ -88,7 +88,6 @@ class Application:
 
         `on_ready` gets the address at which the application answers.
         """
-        _hush()
         with self._signals():
             left = self._left_behind()
             try:
@@ -404,14 +403,6 @@ class Application:
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self._hurry and not done():
             time.sleep(0.1)
-
-
-def _hush() -> None:
-    """Ray puts its own troubles, such as an actor that ends as it should, on stdout, which is for data."""
-    with suppress(ImportError):
-        from ray._private import worker
-
-        worker.print_to_stdstream = lambda *given, **named: None
 
 
 def _said(error: BaseException) -> str:
