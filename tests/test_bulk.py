@@ -7,7 +7,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 from conftest import COLOURS, Result, save_photo
 
 from garbage_cli import bulk, cluster
-from garbage_cli.bulk import Done, places
+from garbage_cli.bulk import Done, fleet, places
 from garbage_cli.bulk.partitions import DONE_FILE, PLAN_FILE, Plan, cut, digest, written
 from garbage_cli.bulk.places import Place
 from garbage_cli.bulk.worker import AT_ONCE, TRIES, TRY, Worker, try_to_start
@@ -338,16 +338,16 @@ def test_a_store_that_is_gone_is_no_fault_of_the_photos(
     ids=["another garbage", "an error", "words"],
 )
 def test_what_ray_says_at_the_end_is_one_line(text: str, words: str) -> None:
-    assert re.search(words, str(bulk._gave_up(text)))
+    assert re.search(words, str(fleet._gave_up(text)))
 
 
 @pytest.mark.parametrize(("cores", "number"), [(1, 5), (2, 2)])
 def test_a_worker_fits_onto_one_machine(monkeypatch: pytest.MonkeyPatch, cores: int, number: int) -> None:
     machines = [{"Resources": {"CPU": 3.0}}, {"Resources": {"CPU": 2.0}}, {"Resources": {}}]
     monkeypatch.setattr(cluster, "machines", lambda ray: machines)
-    assert bulk._workers(None, cores) == number
+    assert fleet.workers_of(None, cores) == number
     with pytest.raises(ClusterError, match="no machine of the cluster has the 4 cores of --set cpu_num_threads"):
-        bulk._workers(None, 4)
+        fleet.workers_of(None, 4)
 
 
 # ---- the order of things
@@ -357,10 +357,17 @@ class Standin:
     """In the place of Ray Data: workers in this process."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.broken = -1
-        monkeypatch.setattr(bulk, "_answered", self.answered)
-        monkeypatch.setattr(cluster, "joined", lambda address, what: nullcontext())
+        self.broken = self.unheard = -1
+        """Partitions before which, and after whose file, it ends."""
+        self.joined = 0
+        monkeypatch.setattr(fleet, "answered", self.answered)
+        monkeypatch.setattr(cluster, "joined", self.join)
         monkeypatch.setattr(cluster, "machines", lambda ray: [{"Resources": {"CPU": 1}}])
+
+    @contextmanager
+    def join(self, address: str, what: str) -> Iterator[None]:
+        self.joined += 1
+        yield
 
     def answered(
         self, ray: None, plan: Plan, out: Place, model: dict[str, bytes], names: list[str], left: list[int],
@@ -371,7 +378,10 @@ class Standin:
         for number, some in cut(names, plan, left):
             if number == self.broken:
                 raise ClusterError("broken off")
-            yield worker.answer(number, some)
+            done = worker.answer(number, some)
+            if number == self.unheard:
+                raise SystemExit(143)
+            yield done
 
 
 @pytest.fixture
@@ -411,8 +421,11 @@ def test_what_is_broken_off_goes_on_and_the_end_is_marked(
     assert json.loads((out / DONE_FILE).read_bytes()) == {"photos": 4, "failed": None, "partitions": 4}
 
     (out / DONE_FILE).write_text('{"kept": true}')
-    list(bulk.predict(replace(request, resume=True)))
+    joined = standin.joined
+    begun, finished = bulk.predict(replace(request, resume=True))
+    assert begun == bulk.Begun(4, 4, 0, 0, begun.why)  # type: ignore[union-attr]
     assert (out / DONE_FILE).read_text() == '{"kept": true}'  # nothing was left to do
+    assert standin.joined == joined  # and no cluster was wanted for that
     (out / "part-000001.csv").unlink()
     standin.broken = 1
     with pytest.raises(ClusterError, match="broken off"):
@@ -423,6 +436,31 @@ def test_what_is_broken_off_goes_on_and_the_end_is_marked(
     list(bulk.predict(replace(request, out="../whole")))
     ended = json.loads((photos.parent / "whole" / DONE_FILE).read_bytes())
     assert ended == {"photos": 4, "failed": 1, "partitions": 4}
+
+
+def test_who_breaks_off_reads_what_is_done_also_where_nobody_had_said_so(
+    standin: Standin, garbage: Callable[..., Result], photos: Path, colour_bundle: Path, tmp_path: Path
+) -> None:
+    asked = (
+        "predict", photos, "--ray", "local", "--csv", tmp_path / "out", "--model", colour_bundle, "--partition", 1,
+        "--engine", "openvino", "--precision", "f32",
+    )  # fmt: skip
+    standin.broken = 0
+    result = garbage(*asked)
+    assert result.code == 1
+    assert result.err.splitlines()[1:] == ["error: broken off"]  # nothing came of it
+    standin.broken, standin.unheard = -1, 2
+    result = garbage(*asked)
+    assert (result.code, result.out) == (143, "")
+    assert result.err.splitlines()[1:] == [
+        "broken off; 3 of 4 photos are done; go on with the same command and --resume"
+    ]
+    standin.unheard = -1
+    result = garbage(*asked, "--resume")
+    assert "4 photos, 3 of them answered already; 1 worker on 1 machine" in result.err.splitlines()
+    result = garbage(*asked, "--resume", "--json")
+    assert (result.code, result.err.splitlines()) == (0, ["4 photos, all of them answered already"])
+    assert json.loads(result.out)["before"] == 4
 
 
 def test_several_folders_are_one_source_and_a_list_is_one(

@@ -1,13 +1,9 @@
 """Millions of photos answered by many machines: in partitions, one predictor per worker, over Ray Data.
 
-Knows the order of things and Ray Data. Does not know the terminal.
-
-Ray Data gives each worker one partition's names at a time; the worker reads the photos itself and writes their answers
-itself. So neither goes through the driver, and a partition that is done twice, because a machine died, is one file.
+Knows the order of things. Does not know the terminal.
 """
 
 import json
-import logging
 import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -15,27 +11,24 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
 
-from garbage_cli import __version__, cluster
-from garbage_cli.bulk import partitions, places
+from garbage_cli import cluster
+from garbage_cli.bulk import fleet, partitions, places
 from garbage_cli.bulk.partitions import DONE_FILE, PLAN_FILE, Form, Plan
 from garbage_cli.bulk.places import Place
-from garbage_cli.bulk.worker import TRY, Done, Worker, try_to_start
+from garbage_cli.bulk.worker import TRY, Done
 from garbage_cli.bundle import MANIFEST_FILE
 from garbage_cli.engines import Options
-from garbage_cli.errors import ClusterError, ConfigError, GarbageError, ImageError
+from garbage_cli.errors import ClusterError, ConfigError, ImageError
 from garbage_cli.images import mute_warnings
 from garbage_cli.predictor import NO_OPTIONS, Predictor
 from garbage_cli.sources import Sources
 
-__all__ = ["Asked", "Begun", "Done", "Finished", "Machines", "Report", "predict"]
+__all__ = ["Asked", "Begun", "Done", "Finished", "Machines", "Report", "predict", "written"]
 
 WHAT = "predict --ray"
 _HALF = re.compile(r"\.part-\d+\.\w+\.\d+\.part")
 """The name of a file that is being written on a disk."""
-_COLOURS = re.compile(r"\x1b\[[\d;]*m")
-_ERROR = re.compile(r"[\w.]*Error: ")
 _ENDS = 100
 """Photos that are looked at, at either end, for one that is there."""
 
@@ -95,7 +88,7 @@ class Finished:
 Report = Begun | Done | Machines | Finished
 
 
-def predict(asked: Asked, *, tell: Callable[[str], object] = lambda text: None) -> Iterator[Report]:
+def predict(asked: Asked, *, tell: Callable[[str], object] = lambda text: None) -> Generator[Report, None, None]:
     """Answer photos; yield Begun, Done for each partition as it is written, in any order, and Finished.
 
     Machines come between them where some came or went.
@@ -110,23 +103,18 @@ def predict(asked: Asked, *, tell: Callable[[str], object] = lambda text: None) 
     plan, model, why = _planned(asked, names, tell)
     if before is not None:
         plan = replace(plan.goes_on_with(before, out, asked.engine, asked.precision), run=plan.run)
-    cores = asked.options.cpu_num_threads or 1
-    with _begun(out, plan, new=before is None) as left, cluster.joined(asked.address, what=WHAT) as ray:
-        began, failed = time.monotonic(), 0
-        workers = min(_workers(ray, cores), len(left))
+    began, failed = time.monotonic(), 0
+    with (
+        _begun(out, plan, new=before is None) as left,
+        closing(_work(asked, plan, out, model, names, left, why)) as work,
+    ):
         todo = sum(map(plan.length, left))
-        machines = len(cluster.machines(ray))
-        yield Begun(len(names), len(names) - todo, machines, workers, why)
-        settings = {
-            "start": str(Path.cwd()), "roots": _roots(asked, names), "cores": cores, "options": asdict(asked.options),
-        }  # fmt: skip
-        with closing(_answered(ray, plan, out, model, names, left, workers, settings)) as answered:
-            for done in answered:
-                failed += done.failed
-                yield done
-                if machines != (now := len(cluster.machines(ray))):
-                    yield Machines(machines, now)
-                    machines = now
+        for report in work:
+            if isinstance(report, Done):
+                failed += report.failed
+            elif isinstance(report, Begun):
+                began = time.monotonic()
+            yield report
     there = out.names()
     if missing := plan.left(there):
         raise ClusterError(
@@ -141,6 +129,37 @@ def predict(asked: Asked, *, tell: Callable[[str], object] = lambda text: None) 
     yield finished
 
 
+def _work(
+    asked: Asked, plan: Plan, out: Place, model: dict[str, bytes], names: Sequence[str], left: Sequence[int], why: str
+) -> Generator[Begun | Done | Machines, None, None]:
+    """Join the cluster for the partitions that are left, if any are."""
+    todo = sum(map(plan.length, left))
+    if not left:
+        yield Begun(len(names), len(names), 0, 0, why)
+        return
+    cores = asked.options.cpu_num_threads or 1
+    settings = {
+        "start": str(Path.cwd()), "roots": _roots(asked, names), "cores": cores, "options": asdict(asked.options),
+    }  # fmt: skip
+    with cluster.joined(asked.address, what=WHAT) as ray:
+        workers = min(fleet.workers_of(ray, cores), len(left))
+        machines = len(cluster.machines(ray))
+        yield Begun(len(names), len(names) - todo, machines, workers, why)
+        with closing(fleet.answered(ray, plan, out, model, names, left, workers, settings)) as answered:
+            for done in answered:
+                yield done
+                if machines != (now := len(cluster.machines(ray))):
+                    yield Machines(machines, now)
+                    machines = now
+
+
+def written(folder: str) -> int:
+    """Return how many photos have their answers in a folder; ConfigError if it can't be read."""
+    out = Place(folder)
+    plan = _plan_in(out, there := out.names())
+    return 0 if plan is None else plan.photos - sum(map(plan.length, plan.left(there)))
+
+
 def _tidy(out: Place, there: Iterable[str]) -> None:
     """Remove what workers that were lost have left."""
     for name in there:
@@ -150,15 +169,17 @@ def _tidy(out: Place, there: Iterable[str]) -> None:
 
 def _before(out: Place, *, resume: bool) -> Plan | None:
     """The plan of a folder that is gone on with; raise ConfigError if it has answers and is not to be."""
-    there = out.names()
-    data = out.read(PLAN_FILE) if PLAN_FILE in there else None
-    if data is None:
-        if any(name.startswith("part-") for name in there):
-            raise ConfigError(f"{out} holds files of answers that are not of ours; name another folder")
-        return None
-    if not resume:
+    plan = _plan_in(out, there := out.names())
+    if plan is None and any(name.startswith("part-") for name in there):
+        raise ConfigError(f"{out} holds files of answers that are not of ours; name another folder")
+    if plan is not None and not resume:
         raise ConfigError(f"{out} has answers in it; go on with --resume, name another folder, or delete it")
-    return Plan.from_json(data, f"{out}/{PLAN_FILE}")
+    return plan
+
+
+def _plan_in(out: Place, there: set[str]) -> Plan | None:
+    data = out.read(PLAN_FILE) if PLAN_FILE in there else None
+    return None if data is None else Plan.from_json(data, f"{out}/{PLAN_FILE}")
 
 
 @contextmanager
@@ -225,88 +246,3 @@ def _planned(asked: Asked, names: Sequence[str], tell: Callable[[str], object]) 
         predictor.precision, predictor.threshold,
     )  # fmt: skip
     return plan, {name: (bundle.root / name).read_bytes() for name in (*bundle.files, MANIFEST_FILE)}, predictor.why
-
-
-def _workers(ray: Any, cores: int) -> int:
-    """How many workers of so many cores the machines have room for."""
-    workers = sum(int(machine["Resources"].get("CPU", 0)) // cores for machine in cluster.machines(ray))
-    if not workers:
-        wanted = "a core" if cores == 1 else f"the {cores} cores of --set cpu_num_threads"
-        raise ClusterError(f"no machine of the cluster has {wanted} to give; start them with `ray start --num-cpus`")
-    return workers
-
-
-class _Mapper:
-    """What Ray Data starts on each machine."""
-
-    def __init__(self, plan: bytes, out: str, model: Any, settings: dict[str, Any]) -> None:
-        import ray
-
-        self._worker = try_to_start(plan, out, ray.get(model), settings)
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        if not isinstance(self._worker, Worker):
-            return {"said": [_error(self._worker)]}
-        try:
-            done = self._worker.answer(int(batch["number"][0]), json.loads(batch["names"][0]))
-        except GarbageError as error:
-            return {"said": [_error(error)]}
-        return {"said": [json.dumps(asdict(done))]}
-
-
-def _error(error: GarbageError) -> str:
-    return json.dumps({"error": str(error), "kind": type(error).__name__})
-
-
-def _answered(
-    ray: Any, plan: Plan, out: Place, model: dict[str, bytes], names: Sequence[str], left: Sequence[int],
-    workers: int, settings: dict[str, Any],
-) -> Generator[Done, None, None]:  # fmt: skip
-    """Have Ray Data's workers answer partitions, and yield what each says of them, as it comes."""
-    if not left:
-        return
-    from ray.data import ActorPoolStrategy, DataContext
-    from ray.exceptions import RayError, RayTaskError
-
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    rows = [{"number": number, "names": json.dumps(list(some))} for number, some in partitions.cut(names, plan, left)]
-    data = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        _Mapper,
-        batch_size=1,
-        fn_constructor_args=(plan.to_json(), out.absolute(), ray.put(model), settings),
-        compute=ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
-        num_cpus=settings["cores"],
-        max_restarts=-1,
-        max_task_retries=-1,  # Ray counts each look for a worker that is away; the worker itself counts (worker.TRIES)
-    )
-    try:
-        for batch in data.iter_batches(batch_size=None, prefetch_batches=0):
-            for said in batch["said"]:
-                yield _understood(json.loads(str(said)))
-    except RayTaskError:  # a bug of ours, with its traceback
-        raise
-    except RayError as error:
-        raise _gave_up(str(error) or type(error).__name__) from None
-
-
-def _gave_up(text: str) -> ClusterError:
-    """What Ray says where it can't go on, in one line: its last one, where that is an error's."""
-    lines = [line.strip() for line in _COLOURS.sub("", text).splitlines() if line.strip()]
-    reason = lines[-1] if _ERROR.match(lines[-1]) else " ".join(lines)
-    if _ERROR.match(reason) and "garbage_cli" in reason:
-        where = re.search(r"\bip=([\w.:]+)", text)
-        return ClusterError(
-            f"{where[1] if where else 'a machine'} has no garbage {__version__} ({reason}); install the same everywhere"
-        )
-    return ClusterError(f"the cluster gave up: {reason[:300]}; go on with --resume")
-
-
-def _understood(said: dict[str, Any]) -> Done:
-    if "error" in said:
-        kind = ConfigError if said["kind"] == "ConfigError" else ClusterError
-        raise kind(said["error"])
-    return Done(**said)

@@ -164,7 +164,8 @@ def _predict_on_ray(
 
     out = str(parquet if csv is None else csv)
     request = bulk.Asked(tuple(photos or ()), out, "parquet" if csv is None else "csv", listed=listed, **asked)
-    if not view.show(bulk.predict(request, tell=say), out_name=out, verbose=verbose, json=json):
+    reports = bulk.predict(request, tell=say)
+    if not view.show(reports, written=bulk.written, out_name=out, verbose=verbose, json=json):
         raise typer.Exit(1)
 
 

@@ -1,7 +1,8 @@
 """The view of `predict --ray`: a bar over all machines, and what came of it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -11,13 +12,23 @@ from rich.text import Text
 from garbage_cli.bulk import Begun, Done, Finished, Machines, Report
 from garbage_cli.console.answers import NOT_SURE
 from garbage_cli.console.terminal import count, err, out, print_json, say
-from garbage_cli.errors import GarbageError
+from garbage_cli.errors import ConfigError, GarbageError
 from garbage_cli.labels.bins import bin_called
 
 
-def show(reports: Iterator[Report], *, out_name: str, verbose: bool, json: bool) -> bool:
-    """Show reports as they come; return whether every photo that was asked about now was answered."""
-    answered = failed = before = 0
+def show(
+    reports: Generator[Report, None, None],
+    *,
+    written: Callable[[str], int],
+    out_name: str,
+    verbose: bool,
+    json: bool,
+) -> bool:
+    """Show reports as they come; return whether every photo that was asked about now was answered.
+
+    `written` counts the photos whose answers are in the folder: more than were heard of, where it is broken off.
+    """
+    answered = failed = before = photos = 0
     bins: Counter[str] = Counter()
     columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
     try:
@@ -25,7 +36,7 @@ def show(reports: Iterator[Report], *, out_name: str, verbose: bool, json: bool)
             task = bar.add_task("photos", total=None, pace="")
             for report in reports:
                 if isinstance(report, Begun):
-                    before = report.before
+                    photos, before = report.photos, report.before
                     bar.stop()
                     say(_begun(report))
                     if verbose:
@@ -43,8 +54,10 @@ def show(reports: Iterator[Report], *, out_name: str, verbose: bool, json: bool)
                 else:
                     finished = report
     except (KeyboardInterrupt, SystemExit, GarbageError):
-        if answered or failed or before:
-            say(f"broken off; {_tally(answered, failed, before)}; go on with the same command and --resume")
+        reports.close()  # ends what may still write
+        with suppress(ConfigError):
+            if photos and (kept := written(out_name)):
+                say(f"broken off; {kept:,} of {photos:,} photos are done; go on with the same command and --resume")
         raise
     if json:
         print_json(_json(finished, answered, failed, before, bins, out_name))
@@ -57,6 +70,8 @@ def show(reports: Iterator[Report], *, out_name: str, verbose: bool, json: bool)
 
 
 def _begun(begun: Begun) -> str:
+    if begun.before == begun.photos:
+        return f"{begun.photos:,} photos, all of them answered already"
     where = f"{count(begun.workers, 'worker')} on {count(begun.machines, 'machine')}"
     already = f", {begun.before:,} of them answered already" if begun.before else ""
     return f"{begun.photos:,} photos{already}; {where}"
