@@ -20,8 +20,9 @@ from garbage_cli.errors import BundleError, ClusterError
 from garbage_cli.server import ServeOptions, serve_on_ray
 from garbage_cli.server.keys import Keys
 from garbage_cli.server.metrics import side_by_side
-from garbage_cli.server.onray import Application, Wish, _reason, replica
+from garbage_cli.server.onray import Application, Wish, replica
 from garbage_cli.server.onray.files import KEPT, Files, digest_of, folder_for, read
+from garbage_cli.server.onray.keeper import reason
 from garbage_cli.server.onray.probe import answers
 from garbage_cli.server.onray.replica import Replica, cores_of, order
 
@@ -78,7 +79,7 @@ def test_where_no_cluster_listens_is_said(colour_bundle: Path) -> None:
     ],
 )
 def test_of_a_page_of_traceback_only_the_reason_is_said(text: str, words: str) -> None:
-    assert _reason(text).startswith(words)
+    assert reason(text).startswith(words)
 
 
 def test_the_ready_line_names_how_many_there_may_be(capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,12 +165,12 @@ def test_the_files_of_a_model_are_given_again_where_their_holder_was_lost(
 ) -> None:
     made, _ = application(colour_bundle, Cluster("RUNNING"), monkeypatch)
     given: list[int] = []
-    monkeypatch.setattr(made, "_give_files", lambda: given.append(1))
+    monkeypatch.setattr(made._files, "_give", lambda: given.append(1))
     for held, times in ((True, 0), (False, 1)):
-        made._files = SimpleNamespace(look_after=SimpleNamespace(remote=lambda digest, held=held: held))
-        monkeypatch.setattr(made, "_looked", -1e9)
-        made._look_after_files()
-        made._look_after_files()  # it was just done
+        made._files._actor = SimpleNamespace(look_after=SimpleNamespace(remote=lambda digest, held=held: held))
+        monkeypatch.setattr(made._files, "_looked", -1e9)
+        made._look_after()
+        made._look_after()  # it was just done
         assert len(given) == times
 
 
@@ -203,14 +204,15 @@ def test_what_a_replica_can_not_load_is_taken_back_from_all(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, said = application(colour_bundle, Cluster("RUNNING"), monkeypatch)
-    made._hold_here(made._wish.bundle)
-    before, orders, given = made._held, [], []
-    monkeypatch.setattr(made, "_give_files", lambda: given.append(made._held[0]))
-    monkeypatch.setattr(made, "_deploy", lambda: orders.append(made._held))
+    files, orders, given = made._files, [], []
+    monkeypatch.setattr(files, "_give", lambda: given.append(files.held))
+    monkeypatch.setattr(made, "_deploy", lambda: orders.append(files.held))
+    files.hold(made._wish.bundle)
+    before = files.held
     monkeypatch.setattr(made, "_await_order", lambda: ("no memory", 0))
     made._reload_all()
     assert said == ["not reloaded, the model before goes on: no memory"]
-    assert (len(orders), orders[-1], made._held) == (2, before, before)
+    assert (len(orders), orders[-1], given[-1], files.held) == (2, before, before, before)
 
 
 def test_a_folder_that_can_not_be_served_never_reaches_the_cluster(

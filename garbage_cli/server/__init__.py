@@ -40,8 +40,9 @@ def serve(
     be served, KeyboardInterrupt after Ctrl-C.
     """
     from garbage_cli.server.accesslog import check_target
+    from garbage_cli.server.foreground import no_reload
     from garbage_cli.server.metricsfolder import MetricsFolder
-    from garbage_cli.server.supervisor import Supervisor, no_reload
+    from garbage_cli.server.supervisor import Supervisor
 
     if sys.platform == "win32":
         raise ServerError("garbage serve runs on Linux and macOS; on Windows, run it in WSL")
@@ -74,9 +75,9 @@ def serve_on_ray(
     Raises ClusterError too, if there is no cluster, or no room on it.
     """
     from garbage_cli.cluster import joined
+    from garbage_cli.server.foreground import no_reload
     from garbage_cli.server.onray import Application, Wish
     from garbage_cli.server.onray.replica import cores_of
-    from garbage_cli.server.supervisor import no_reload
     from garbage_cli.vendor import available_cores
 
     if most is not None and most < options.workers:

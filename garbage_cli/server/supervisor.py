@@ -1,6 +1,6 @@
 """The process that starts workers, replaces those that die or hang, reloads their model, and stops them.
 
-Knows processes and signals. Does not know HTTP.
+Knows processes. Does not know HTTP.
 """
 
 import multiprocessing
@@ -9,12 +9,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from garbage_cli.errors import ServerError
+from garbage_cli.server.foreground import Foreground
 from garbage_cli.server.memory import free_memory
 from garbage_cli.server.metricsfolder import MetricsFolder
 from garbage_cli.server.options import ServeOptions
@@ -46,20 +46,6 @@ def _unfailing(tell: Callable[[str], object]) -> Callable[[str], object]:
             tell(text)
 
     return told
-
-
-@contextmanager
-def no_reload() -> Iterator[None]:
-    """Pass over SIGHUP: before there is a model, there is none to reload."""
-    number = getattr(signal, "SIGHUP", None)
-    if number is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(number, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
 
 
 class _Worker:
@@ -122,10 +108,7 @@ class Supervisor:
         self._renew = renew
         self._tell = _unfailing(tell)
         self._workers: list[_Worker] = []
-        self._wake = threading.Event()
-        self._stop: signal.Signals | None = None
-        self._hurry = False
-        self._reload = False
+        self._front = Foreground()
         self._reloading: threading.Thread | None = None
         self._looked = self._awake = time.monotonic()
         """When we last looked after the workers, and since when we have done so without a break."""
@@ -134,40 +117,14 @@ class Supervisor:
 
     def run(self, on_ready: Callable[[], object]) -> None:
         """Serve until SIGTERM or Ctrl-C; raise ServerError if no worker can start, KeyboardInterrupt after Ctrl-C."""
-        with self._signals():
+        with self._front.heeding():
             try:
                 self._start_all()
-                if self._stop is None:
+                if self._front.stop is None:
                     on_ready()
-                while self._stop is None:
-                    self._wake.wait(0.2)
-                    self._wake.clear()
-                    self._look_after()
+                self._front.until_stopped(self._look_after)
             finally:
                 self._end_all()
-        if self._stop == signal.SIGINT:
-            raise KeyboardInterrupt
-
-    # ---- signals
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        names = ("SIGTERM", "SIGINT", "SIGHUP")
-        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-        before = {number: signal.signal(number, self._heed) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _heed(self, number: int, frame: FrameType | None) -> None:
-        if number == getattr(signal, "SIGHUP", None):
-            self._reload = True
-        else:
-            self._hurry = self._stop is not None
-            self._stop = signal.Signals(number)
-        self._wake.set()
 
     # ---- starting
 
@@ -175,7 +132,7 @@ class Supervisor:
         """One first: what is wrong with it is wrong with all, and its size says whether the others fit."""
         first = self._start()
         size = self._await(first)
-        if self._stop is not None or self._options.workers == 1:
+        if self._front.stop is not None or self._options.workers == 1:
             return
         self._check_memory(size)
         rest = [self._start() for _ in range(self._options.workers - 1)]
@@ -190,7 +147,7 @@ class Supervisor:
     def _await(self, worker: _Worker) -> int:
         """Wait until a worker has its model; return the bytes it needs for itself."""
         until = time.monotonic() + LOADING
-        while self._stop is None:
+        while self._front.stop is None:
             try:
                 said = worker.hear(0.2)
             except EOFError:
@@ -230,8 +187,7 @@ class Supervisor:
             except OSError as error:  # no process to be had; the others go on
                 self._not_before = now + SHORT_LIFE
                 self._tell(f"no new worker ({error.strerror or error}); tried again in {SHORT_LIFE:g} s")
-        if self._reload and (self._reloading is None or not self._reloading.is_alive()):
-            self._reload = False
+        if not (self._reloading and self._reloading.is_alive()) and self._front.takes_reload():
             self._reloading = threading.Thread(target=self._reload_all, daemon=True)
             self._reloading.start()
 
@@ -250,7 +206,7 @@ class Supervisor:
             said = worker.hear(0)
             worker.is_ready = isinstance(said, Ready)
             if worker.is_ready and worker.options is not self._options:
-                self._reload = True  # it was loading the model before when the others were told of the new one
+                self._front.want_reload()  # it was loading the model before when the others were told of the new one
             if isinstance(said, str):
                 self._tell(f"a new worker can't start: {said}")
 
@@ -259,7 +215,7 @@ class Supervisor:
         self._folder.forget(worker.pid)
         worker.link.close()
         self._workers.remove(worker)
-        if self._stop is not None:
+        if self._front.stop is not None:
             return
         self._failures = self._failures + 1 if time.monotonic() - worker.born < SHORT_LIFE else 0
         pause = min(30.0, 0.5 * 2 ** min(10, self._failures)) if self._failures else 0.0
@@ -300,7 +256,11 @@ class Supervisor:
             with suppress(OSError):
                 worker.process.terminate()
         until = time.monotonic() + self._options.drain_seconds + 5
-        while any(each.process.is_alive() for each in self._workers) and time.monotonic() < until and not self._hurry:
+        while (
+            any(each.process.is_alive() for each in self._workers)
+            and time.monotonic() < until
+            and not self._front.hurry
+        ):
             time.sleep(0.05)
         for worker in self._workers:
             if worker.process.is_alive():

@@ -1,42 +1,34 @@
 """The same server on a cluster: Ray Serve starts its replicas, spreads requests over them, and replaces them.
 
-Knows Ray Serve's applications, and the signals of the process in the foreground. Does not know requests.
+Knows Ray Serve's applications. Does not know requests.
 
 What is asked of all replicas is an order, the application's `user_config`; a replica that is started later gets it too.
 """
 
 import logging
-import re
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from types import FrameType
 from typing import Any
 
 from garbage_cli import __version__
 from garbage_cli.bundle import ModelBundle
 from garbage_cli.errors import ClusterError, ServerError
-from garbage_cli.server.onray.files import Files, read
+from garbage_cli.server.foreground import Foreground
+from garbage_cli.server.onray.keeper import Keeper, reason, said
 from garbage_cli.server.onray.probe import answers
-from garbage_cli.server.onray.replica import APPLICATION, FILES, NAMESPACE, Replica, State, cores_of, order
+from garbage_cli.server.onray.replica import APPLICATION, Replica, State, cores_of, order
 from garbage_cli.server.options import ServeOptions
 
 LAST_CALL = 1.0
 """Seconds between the wish to stop and the end of the application: /readyz says 503 meanwhile."""
 LOADING = 300.0
 """Seconds that replicas may take to load a model."""
-_LOOKING = 5.0
-"""Seconds between two looks after the model's files."""
 _ALONE = 20.0
 """An application whose files nobody has looked after for so long was left behind by a command that was killed."""
 _SPARE = 1024
 """Requests that a replica is sent beyond those it holds: it answers 503 itself, and reads slow bodies beside."""
-_LOST = 60.0
-"""Seconds without a word from the cluster after which it is given up."""
-_OURS = re.compile(r"garbage_cli\.errors\.\w+: (.+)")
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}
 
 Tell = Callable[[str], object]
@@ -73,22 +65,18 @@ class Application:
         self._bind, self._renew, self._tell = bind, renew, tell
         self._number, self._order = 0, ""
         self._began_serve = False
-        self._files: Any = None
+        self._files = Keeper(ray)
         self._free = 0.0
         """CPUs that nobody had before we came."""
         self._is_ready = False
-        self._held: tuple[str, dict[str, bytes]] = ("", {})
-        self._heard = self._looked = time.monotonic()
-        self._wake = threading.Event()
-        self._stop: signal.Signals | None = None
-        self._hurry = self._reload = False
+        self._front = Foreground()
 
     def run(self, on_ready: Callable[[str, int], object]) -> None:
         """Serve until SIGTERM or Ctrl-C; raise KeyboardInterrupt after Ctrl-C, ClusterError if it can't be.
 
         `on_ready` gets the address at which the application answers.
         """
-        with self._signals():
+        with self._front.heeding():
             left = self._left_behind()
             try:
                 self._open_port()
@@ -96,41 +84,16 @@ class Application:
                     self._tell("the application that a killed `garbage serve` has left on the cluster is taken over")
                     self._began_serve = len(self._serve.status().applications) == 1
                 self._say_who_hears()
-                self._hold(self._wish.bundle)
+                self._files.hold(self._wish.bundle)
                 self._deploy()
                 self._await_replicas()
                 where = self._await_answer()
-                if self._stop is None:
+                if self._front.stop is None:
                     self._is_ready = True
                     on_ready(*where)
-                while self._stop is None:
-                    self._wake.wait(0.2)
-                    self._wake.clear()
-                    self._look_after()
+                self._front.until_stopped(self._look_after)
             finally:
                 self._end()
-        if self._stop == signal.SIGINT:
-            raise KeyboardInterrupt
-
-    # ---- signals
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP")]
-        before = {number: signal.signal(number, self._heed) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _heed(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:
-            self._reload = True
-        else:
-            self._hurry = self._stop is not None
-            self._stop = signal.Signals(number)
-        self._wake.set()
 
     # ---- starting
 
@@ -139,8 +102,8 @@ class Application:
         app = self._serve.status().applications.get(APPLICATION)
         if app is None or app.status in ("DELETING", "NOT_STARTED"):
             return False
-        files = self._actor()
-        if files is not None and self._ask(files.seconds_alone.remote()) < _ALONE:
+        alone = self._files.seconds_alone()
+        if alone is not None and alone < _ALONE:
             raise ClusterError("another `garbage serve` runs on this cluster; stop it first")
         return True
 
@@ -179,35 +142,8 @@ class Application:
             self._serve.start(proxy_location="EveryNode", http_options=http, logging_config=_QUIET)
         except (RuntimeError, TimeoutError, self._ray.exceptions.RayError) as error:
             self._began_serve = True
-            raise ServerError(f"Ray Serve can't listen on {options.host} port {options.port}: {_said(error)}") from None
+            raise ServerError(f"Ray Serve can't listen on {options.host} port {options.port}: {said(error)}") from None
         self._began_serve = True
-
-    def _hold(self, bundle: ModelBundle) -> None:
-        """Put the model's files where replicas on all machines find them."""
-        self._hold_here(bundle)
-        self._give_files()
-
-    def _hold_here(self, bundle: ModelBundle) -> None:
-        self._held = read(bundle)
-
-    def _give_files(self) -> None:
-        make = self._ray.remote(Files).options(
-            name=FILES, namespace=NAMESPACE, lifetime="detached", num_cpus=0, get_if_exists=True
-        )
-        self._files = make.remote()
-        self._ask(self._files.put.remote(*self._held))
-        self._ask(self._files.look_after.remote(self._held[0]))
-
-    def _actor(self) -> Any:
-        with suppress(ValueError):
-            return self._ray.get_actor(FILES, namespace=NAMESPACE)
-        return None
-
-    def _ask(self, reference: Any) -> Any:
-        try:
-            return self._ray.get(reference, timeout=60)
-        except self._ray.exceptions.RayError as error:
-            raise ClusterError(f"the cluster does not hold the model's files: {_said(error)}") from None
 
     def _deploy(self) -> None:
         """Tell the cluster what is to run; it makes the difference."""
@@ -237,7 +173,7 @@ class Application:
             name=APPLICATION,
             **scale,
             ray_actor_options=actor,
-            user_config=order(options, self._held[0], f"{self._number}-{time.time_ns()}", alone=alone),
+            user_config=order(options, self._files.digest, f"{self._number}-{time.time_ns()}", alone=alone),
             max_ongoing_requests=options.queue + _SPARE,
             max_constructor_retry_count=2,
             graceful_shutdown_wait_loop_s=0.2,
@@ -253,24 +189,24 @@ class Application:
         try:
             self._serve.run_many([target], wait_for_applications_running=False)
         except (RuntimeError, ValueError, TimeoutError, self._ray.exceptions.RayError) as error:
-            raise ClusterError(f"Ray Serve does not take the application: {_said(error)}") from None
+            raise ClusterError(f"Ray Serve does not take the application: {said(error)}") from None
 
     def _await_replicas(self) -> None:
         until = time.monotonic() + LOADING
-        while self._stop is None:
+        while self._front.stop is None:
             app = self._serve.status().applications.get(APPLICATION)
             status = "NOT_STARTED" if app is None else app.status
             if status == "RUNNING":
                 return
-            said = "" if app is None else "\n".join([app.message, *(each.message for each in app.deployments.values())])
+            told = "" if app is None else "\n".join([app.message, *(each.message for each in app.deployments.values())])
             if status in ("DEPLOY_FAILED", "UNHEALTHY"):
-                raise ClusterError(f"no replica can start: {_reason(said)}")
-            if "to be scheduled" in said:
+                raise ClusterError(f"no replica can start: {reason(told)}")
+            if "to be scheduled" in told:
                 raise ClusterError(self._no_room())
             if time.monotonic() > until:
-                raise ClusterError(f"the replicas did not load the model within {LOADING:g} seconds: {_reason(said)}")
-            self._look_after_files()
-            self._wake.wait(0.2)
+                raise ClusterError(f"the replicas did not load the model within {LOADING:g} seconds: {reason(told)}")
+            self._files.look_after()
+            self._front.wait()
 
     def _no_room(self) -> str:
         options = self._wish.options
@@ -286,12 +222,12 @@ class Application:
         options = self._wish.options
         until = time.monotonic() + 30
         host = options.host
-        while self._stop is None and time.monotonic() < until:
+        while self._front.stop is None and time.monotonic() < until:
             host = self._host()
             if answers(host, options.port, tls=options.certificate is not None):
                 return host, options.port
-            self._wake.wait(0.2)
-        if self._stop is None:
+            self._front.wait()
+        if self._front.stop is None:
             raise ServerError(f"Ray Serve does not answer on {host} port {options.port}; its logs say why")
         return host, options.port
 
@@ -309,34 +245,16 @@ class Application:
     # ---- looking after it
 
     def _look_after(self) -> None:
-        self._look_after_files()
-        if self._reload:
-            self._reload = False
+        self._files.look_after()
+        if self._front.takes_reload():
             self._reload_all()
-
-    def _look_after_files(self) -> None:
-        """From time to time: whoever holds the files may be lost with its machine."""
-        if time.monotonic() - self._looked < _LOOKING:
-            return
-        self._looked = time.monotonic()
-        try:
-            known = self._ray.get(self._files.look_after.remote(self._held[0]), timeout=10)
-            if not known:
-                self._give_files()
-            self._heard = time.monotonic()
-        except (ClusterError, ConnectionError, self._ray.exceptions.RayError) as error:
-            if time.monotonic() - self._heard > _LOST:
-                raise ClusterError(f"the cluster has not answered for {_LOST:g} seconds: {_said(error)}") from None
-            with suppress(ClusterError, ConnectionError, ValueError, self._ray.exceptions.RayError):
-                self._give_files()
-                self._heard = time.monotonic()
 
     def _reload_all(self) -> None:
         """Check the model's folder, and have each replica load it beside the old one."""
-        before, held = self._wish, self._held
+        before, held = self._wish, self._files.held
         try:
             options, bundle = self._renew(before.options)
-            self._hold(bundle)
+            self._files.hold(bundle)
             self._wish = replace(before, options=options, bundle=bundle)
             self._deploy()
             failed, done = self._await_order()
@@ -346,23 +264,23 @@ class Application:
             self._tell(f"reloaded {self._wish.options.model} in {done} replica{'' if done == 1 else 's'}")
             return
         self._tell(f"not reloaded, the model before goes on: {failed}")
-        if self._wish is not before or self._held is not held:
-            self._wish, self._held = before, held
+        if self._wish is not before or self._files.held is not held:
+            self._wish = before
             with suppress(ClusterError):
-                self._give_files()
+                self._files.hold_again(held)
                 self._deploy()
 
     def _await_order(self) -> tuple[str, int]:
         """Wait until all replicas follow the last order; return why one can't, and how many do."""
         until = time.monotonic() + LOADING
-        while self._stop is None and time.monotonic() < until:
+        while self._front.stop is None and time.monotonic() < until:
             states = [each for each in self._broadcast("state") if isinstance(each, State)]
             failed = [each.failed for each in states if each.order == self._order and each.failed]
             if failed:
                 return failed[0], 0
             if all(each.order == self._order for each in states) and len(states) == self._count():
                 return "", len(states)
-            self._look_after_files()
+            self._files.look_after()
             time.sleep(0.2)
         return "the replicas did not say that they have loaded it", 0
 
@@ -396,25 +314,9 @@ class Application:
             if self._began_serve:
                 self._serve.shutdown()
         with suppress(Exception):
-            if self._files is not None:
-                self._ray.kill(self._files)
+            self._files.end()
 
     def _wait(self, seconds: float, done: Callable[[], bool]) -> None:
         until = time.monotonic() + seconds
-        while time.monotonic() < until and not self._hurry and not done():
+        while time.monotonic() < until and not self._front.hurry and not done():
             time.sleep(0.1)
-
-
-def _said(error: BaseException) -> str:
-    """The gist of an error of Ray's, whose text may be a page."""
-    return _reason(str(error) or type(error).__name__)
-
-
-def _reason(text: str) -> str:
-    """Why something failed, of a text with tracebacks in it: what an error of ours says, or else the last line."""
-    if found := _OURS.findall(text):
-        return str(found[-1])
-    if "No module named 'garbage_cli" in text:
-        return f"a machine of the cluster has no garbage; install garbage-cli[scale]=={__version__} on all of them"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines[-1] if lines else "nobody says why")[:300]
