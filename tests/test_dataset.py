@@ -287,12 +287,66 @@ def test_the_split_that_is_made_is_written_down_and_holds(tmp_path: Path) -> Non
     assert said is not None
     assert "20% of each class set aside (seed 42), 4 photos" in said
     assert Dataset.load(tmp_path).val == first.val
+    assert "validation photos as in " in str(Dataset.load(tmp_path).write_split())
+    (tmp_path / "validate.split.txt").unlink()
+    assert Dataset.load(tmp_path).val == first.val
+
+
+def test_a_split_grows_with_its_data_set_and_by_new_photos_alone(tmp_path: Path) -> None:
+    touch(tmp_path, *[f"{kind}/{i}.jpg" for kind in "ab" for i in range(10)])
+    first = Dataset.load(tmp_path)
+    first.write_split()
     touch(tmp_path, *[f"a/new {i}.jpg" for i in range(40)])
     later = Dataset.load(tmp_path)
-    assert later.val == first.val
-    assert len(later.train) == len(first.train) + 40
-    (tmp_path / "validate.split.txt").unlink()
-    assert len(Dataset.load(tmp_path).val) == 12
+    assert later.counts("val") == {0: 10, 1: 2}
+    before, now = ({sample.path for sample in each.val} for each in (first, later))
+    assert before < now
+    assert all(path.name.startswith("new") for path in now - before)
+    assert "12 photos, written to" in str(later.write_split())
+    assert Dataset.load(tmp_path).val == later.val
+    for path in now:  # nobody knows any more what was validated with
+        path.unlink()
+    assert Dataset.load(tmp_path).counts("val") == {0: 8, 1: 2}
+
+
+def test_a_split_of_a_version_that_wrote_one_list_only_grows_from_its_second_load_on(tmp_path: Path) -> None:
+    touch(tmp_path, *[f"{kind}/{i}.jpg" for kind in "ab" for i in range(10)])
+    first = Dataset.load(tmp_path)
+    first.write_split()
+    (tmp_path / "train.split.txt").unlink()
+    touch(tmp_path, *[f"a/{i}.jpg" for i in range(10, 20)])
+    assert Dataset.load(tmp_path).val == first.val  # each of them may have been trained on
+    assert "validation photos as in " in str(Dataset.load(tmp_path).write_split())
+    touch(tmp_path, *[f"a/{i}.jpg" for i in range(20, 30)])
+    later = Dataset.load(tmp_path)
+    assert later.counts("val") == {0: 6, 1: 2}
+    assert all(int(sample.path.stem) >= 20 for sample in later.val if sample not in first.val)
+
+
+def test_a_new_copy_goes_where_the_photo_is(tmp_path: Path) -> None:
+    touch(tmp_path, *[f"a/{i}.jpg" for i in range(10)], *[f"b/{i}.jpg" for i in range(10)])
+    for path in tmp_path.rglob("*.jpg"):
+        path.write_text(f"{path.parent.name}{path.stem}")
+    first = Dataset.load(tmp_path)
+    first.write_split()
+    validated = {sample.path for sample in first.val}
+    for path in (*validated, *(sample.path for sample in first.train)):
+        (path.parent / f"copy of {path.name}").write_bytes(path.read_bytes())
+    copies = {path.with_name(f"copy of {path.name}") for path in validated}
+    assert {sample.path for sample in Dataset.load(tmp_path).val} == validated | copies
+
+
+def test_something_is_left_to_train_on_of_each_class(tmp_path: Path) -> None:
+    touch(tmp_path, *[f"{kind}/{i}.jpg" for kind in "ab" for i in range(5)])
+    first = Dataset.load(tmp_path)
+    first.write_split()
+    for sample in first.train:
+        sample.path.unlink()
+    touch(tmp_path, *[f"{kind}/new {i}.jpg" for kind in "ab" for i in range(9)])
+    for path in tmp_path.rglob("new*"):
+        path.write_text("the same")
+    dataset = Dataset.load(tmp_path)
+    assert (dataset.counts("train"), dataset.counts("val")) == ({0: 9, 1: 9}, {0: 1, 1: 1})
 
 
 def test_the_written_split_survives_new_and_removed_classes(tmp_path: Path) -> None:

@@ -13,7 +13,16 @@ from garbage_cli.dataset import cleaned
 from garbage_cli.dataset.layouts import Found, Layout, read
 from garbage_cli.dataset.named import read_named
 from garbage_cli.dataset.sample import SPLITS, Problem, ProblemKind, Sample, Split
-from garbage_cli.dataset.splits import SEED, SHARE, SPLIT_FILE, list_bytes, name_in, read_list_bytes, set_aside
+from garbage_cli.dataset.splits import (
+    REST_FILE,
+    SEED,
+    SHARE,
+    SPLIT_FILE,
+    list_bytes,
+    name_in,
+    read_list_bytes,
+    set_aside,
+)
 from garbage_cli.dataset.text import is_file, read_text
 from garbage_cli.errors import DatasetError
 from garbage_cli.labels import Labels
@@ -116,14 +125,21 @@ class Dataset:
         if not self.split_made or not self.val:
             return None
         path = self.root / SPLIT_FILE
-        content = list_bytes(self.val, self.root)
-        if is_file(path) and path.read_bytes() == content:
-            return f"validation photos as in {path}; delete it to have them drawn anew"
+        lists = {REST_FILE: list_bytes(self.train, self.root), SPLIT_FILE: list_bytes(self.val, self.root)}
+        new = [
+            name for name in lists if not is_file(self.root / name) or (self.root / name).read_bytes() != lists[name]
+        ]
         said = f"no validation split: {SHARE:.0%} of each class set aside (seed {SEED}), {len(self.val)} photos"
+        failed = ""
         try:
-            write_bytes(path, content)
+            for name in new:
+                write_bytes(self.root / name, lists[name])
         except OSError as error:
-            return f"{said}; {path} can't be written ({error.strerror}), so a new photo may change the choice"
+            failed = str(error.strerror)
+        if SPLIT_FILE not in new:
+            return f"validation photos as in {path}; delete it to have them drawn anew"
+        if failed:
+            return f"{said}; {path} can't be written ({failed}), so a new photo may change the choice"
         return f"{said}, written to {path}"
 
 
@@ -160,12 +176,16 @@ def _with_validation(found: Dataset) -> Dataset:
 
 
 def _chosen(found: Dataset) -> frozenset[Path]:
-    """The photos that were set aside before, and some of each class that has none among them."""
-    written = found.root / SPLIT_FILE
-    rows = read_list_bytes(written.read_bytes(), found.root) if is_file(written) else []
-    kept = frozenset(path for path, _ in rows) & {sample.path for sample in found.train}
-    served = {sample.class_id for sample in found.train if sample.path in kept}
-    return kept | set_aside([sample for sample in found.train if sample.class_id not in served], found.root)
+    """The photos that were set aside before, and of each class so many of those that have come since as it lacks."""
+    there = {sample.path for sample in found.train}
+    kept = there.intersection(_listed(found.root, SPLIT_FILE))
+    trained = there.intersection(_listed(found.root, REST_FILE) or there - kept)  # versions before wrote no such list
+    return set_aside(found.train, found.root, kept=frozenset(kept), trained=frozenset(trained))
+
+
+def _listed(root: Path, name: str) -> list[Path]:
+    """The photos of a list of ours; none if it is not there."""
+    return [path for path, _ in read_list_bytes((root / name).read_bytes(), root)] if is_file(root / name) else []
 
 
 def _listed_in(split: Split) -> tuple[Split, ...]:

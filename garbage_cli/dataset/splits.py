@@ -14,31 +14,56 @@ from garbage_cli.storage import sha256
 
 SPLIT_FILE = "validate.split.txt"
 """The validation photos that were set aside, in the form of a list; delete it to have them drawn anew."""
+REST_FILE = "train.split.txt"
+"""The photos that were left for training then: what is in neither list has come since."""
 
 SHARE = 0.2
 SEED = 42
 
 
-def set_aside(samples: Sequence[Sample], root: Path, *, share: float = SHARE, seed: int = SEED) -> frozenset[Path]:
+def set_aside(
+    samples: Sequence[Sample],
+    root: Path,
+    *,
+    kept: frozenset[Path] = frozenset(),
+    trained: frozenset[Path] = frozenset(),
+    share: float = SHARE,
+    seed: int = SEED,
+) -> frozenset[Path]:
     """Choose `share` of each class, rounded, for validation: at least one photo of a class that has two.
 
     The choice depends on the seed and the names alone, not on their order or on other classes. Files of the same
-    content go to the same side.
+    content go to the same side. Of a data set that has grown, photos are added to those that are kept from before; none
+    that was trained on is taken, unless nothing of its class is kept.
     """
     by_class: dict[int, list[Path]] = defaultdict(list)
     for sample in samples:
-        if listable(name_in(sample.path, root)):
+        if sample.path in kept or listable(name_in(sample.path, root)):
             by_class[sample.class_id].append(sample.path)
     chosen: set[Path] = set()
     for paths in by_class.values():
         count = round(len(paths) * share) or len(paths) > 1
-        drawn = sorted(_copies(paths), key=lambda group: _draw(name_in(group[0], root), seed))
-        taken: list[Path] = []
-        for group in drawn[:-1]:  # the last one stays, so that there is something to train on
-            if len(taken) < count:
-                taken += group
+        taken = kept.intersection(paths)
+        held = trained if taken else frozenset()
+        if len(paths) > len(taken) and not held.issuperset(set(paths) - taken):
+            taken |= _drawn(paths, root, seed, count=count, kept=taken, held=held)
         chosen.update(taken)
     return frozenset(chosen)
+
+
+def _drawn(
+    paths: Sequence[Path], root: Path, seed: int, *, count: int, kept: frozenset[Path], held: frozenset[Path]
+) -> frozenset[Path]:
+    """Draw from one class until there are `count` with those that are kept, whose copies come along; the held stay."""
+    groups = sorted(_copies(paths), key=lambda group: _draw(name_in(group[0], root), seed))
+    taken, left = set(kept), len(set(paths)) - len(kept)
+    for group in sorted(groups, key=kept.isdisjoint):  # copies of what is kept first
+        new = set(group) - taken
+        wanted = len(taken) < count or not kept.isdisjoint(group)
+        if wanted and held.isdisjoint(group) and len(new) < left:  # something must stay to train on
+            taken |= new
+            left -= len(new)
+    return frozenset(taken)
 
 
 def _copies(paths: Sequence[Path]) -> list[list[Path]]:
