@@ -363,14 +363,19 @@ class Standin:
         monkeypatch.setattr(fleet, "answered", self.answered)
         monkeypatch.setattr(cluster, "joined", self.join)
         monkeypatch.setattr(cluster, "machines", lambda ray: [{"Resources": {"CPU": 1}}])
+        monkeypatch.setattr(fleet.time, "sleep", lambda seconds: None)
+        self.free = [1.0]
 
     @contextmanager
-    def join(self, address: str, what: str) -> Iterator[None]:
+    def join(self, address: str, what: str) -> Iterator["Standin"]:
         self.joined += 1
-        yield
+        yield self
+
+    def available_resources(self) -> dict[str, float]:
+        return {"CPU": self.free.pop(0) if len(self.free) > 1 else self.free[0]}
 
     def answered(
-        self, ray: None, plan: Plan, out: Place, model: dict[str, bytes], names: list[str], left: list[int],
+        self, ray: "Standin", plan: Plan, out: Place, model: dict[str, bytes], names: list[str], left: list[int],
         workers: int, settings: dict[str, object],
     ) -> Iterator[Done]:  # fmt: skip
         worker = try_to_start(plan.to_json(), out.absolute(), model, settings)
@@ -461,6 +466,18 @@ def test_who_breaks_off_reads_what_is_done_also_where_nobody_had_said_so(
     result = garbage(*asked, "--resume", "--json")
     assert (result.code, result.err.splitlines()) == (0, ["4 photos, all of them answered already"])
     assert json.loads(result.out)["before"] == 4
+
+
+def test_a_cluster_whose_cores_are_taken_is_waited_for_and_that_is_said(
+    standin: Standin, garbage: Callable[..., Result], photos: Path, colour_bundle: Path, tmp_path: Path
+) -> None:
+    asked = ("predict", photos, "--ray", "local", "--model", colour_bundle, "--engine", "openvino", "--csv")
+    for number, (free, said) in enumerate((([0.0, 1.0], False), ([0.0, 0.0], True))):  # just given back; taken
+        standin.free = free
+        first = garbage(*asked, tmp_path / str(number)).err.splitlines()[0]
+        assert (
+            first == "4 photos; 1 worker on 1 machine" + said * "; all cores are taken, it begins when others are done"
+        )
 
 
 def test_several_folders_are_one_source_and_a_list_is_one(

@@ -65,6 +65,8 @@ class Begun:
     workers: int
     why: str
     """Which engine, and why."""
+    waits: bool = False
+    """Whether all cores are taken by others, so that nothing is done until some are given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def _work(
     with cluster.joined(asked.address, what=WHAT) as ray:
         workers = min(fleet.workers_of(ray, cores), len(left))
         machines = len(cluster.machines(ray))
-        yield Begun(len(names), len(names) - todo, machines, workers, why)
+        yield Begun(len(names), len(names) - todo, machines, workers, why, fleet.is_full(ray, cores))
         with closing(fleet.answered(ray, plan, out, model, names, left, workers, settings)) as answered:
             for done in answered:
                 yield done

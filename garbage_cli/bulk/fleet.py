@@ -9,6 +9,7 @@ itself. So neither goes through the driver, and a partition that is done twice, 
 import json
 import logging
 import re
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -31,6 +32,15 @@ def workers_of(ray: Any, cores: int) -> int:
         wanted = "a core" if cores == 1 else f"the {cores} cores of --set cpu_num_threads"
         raise ClusterError(f"no machine of the cluster has {wanted} to give; start them with `ray start --num-cpus`")
     return workers
+
+
+def is_full(ray: Any, cores: int) -> bool:
+    """Whether so many cores are not free: Ray waits without a word until others give theirs back."""
+    for pause in (0.0, 1.0):  # what a job that has just ended had is free a moment later
+        time.sleep(pause)
+        if ray.available_resources().get("CPU", 0.0) >= cores:
+            return False
+    return True
 
 
 class _Mapper:

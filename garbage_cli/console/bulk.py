@@ -74,7 +74,8 @@ def _begun(begun: Begun) -> str:
         return f"{begun.photos:,} photos, all of them answered already"
     where = f"{count(begun.workers, 'worker')} on {count(begun.machines, 'machine')}"
     already = f", {begun.before:,} of them answered already" if begun.before else ""
-    return f"{begun.photos:,} photos{already}; {where}"
+    waits = "; all cores are taken, it begins when others are done" if begun.waits else ""
+    return f"{begun.photos:,} photos{already}; {where}{waits}"
 
 
 def _came_or_went(machines: Machines) -> str:
