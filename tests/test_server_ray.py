@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -246,6 +248,22 @@ def test_a_model_comes_whole_into_a_folder_of_its_own(colour_bundle: Path, tmp_p
     assert folder_for(digest, fetch, root=tmp_path / "models") == place
     assert (asked, (place / "model.onnx").read_bytes()) == ([digest] * 2, files["model.onnx"])
     assert [each.name for each in place.parent.iterdir()] == [digest]
+
+
+def test_models_that_nobody_has_used_for_a_week_are_removed(colour_bundle: Path, tmp_path: Path) -> None:
+    digest, files = read(ModelBundle.load(colour_bundle))
+    root = tmp_path / "models"
+    root.mkdir(mode=0o700)
+    for name, days in (("old", 8), ("new", 6), (f"{digest[:12]}-half", 8)):  # a replica was killed while it wrote
+        (root / name).mkdir()
+        (root / name / "model.onnx").write_bytes(b"")
+        os.utime(root / name, (time.time() - days * 86400,) * 2)
+    place = folder_for(digest, lambda _: files, root=root)
+    assert {each.name for each in root.iterdir()} == {"new", digest}
+    os.utime(place, (0, 0))
+    folder_for(digest, lambda _: None, root=root)
+    assert time.time() - place.stat().st_mtime < 3600
+    assert {each.name for each in root.iterdir()} == {"new", digest}
 
 
 def test_what_is_missing_damaged_or_outside_of_the_folder_is_not_taken(tmp_path: Path) -> None:

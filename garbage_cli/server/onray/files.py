@@ -19,6 +19,9 @@ from garbage_cli.errors import BundleError, ClusterError
 KEPT = 2
 """Models that are held at once: the present one, and the one before, which a replica may be loading still."""
 
+UNUSED = 7 * 86400.0
+"""Seconds after which a model that no replica of a machine has loaded is removed from its disk."""
+
 
 class Files:
     """Holds the files of models by their digest, and knows when somebody last looked after it."""
@@ -42,10 +45,6 @@ class Files:
         """Say whether a model is held; the asker is who serves it, and is alive."""
         self._looked = time.monotonic()
         return digest in self._models
-
-    def leave(self) -> None:
-        """Nobody looks after it from now on."""
-        self._looked = None
 
     def seconds_alone(self) -> float:
         """How long nobody has looked after it; infinite if nobody ever has."""
@@ -76,6 +75,7 @@ def folder_for(digest: str, fetch: Callable[[str], dict[str, bytes] | None], *, 
     """
     place = _private(root or Path(tempfile.gettempdir()) / f"garbage-models-{os.getuid()}") / digest
     if _is_whole(place, digest):
+        _mark_used(place)
         return place
     files = fetch(digest)
     if files is None:
@@ -95,7 +95,17 @@ def folder_for(digest: str, fetch: Callable[[str], dict[str, bytes] | None], *, 
     finally:
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(place / ".broken", ignore_errors=True)
+    _mark_used(place)
     return place
+
+
+def _mark_used(place: Path) -> None:
+    """Note that a model is in use, and remove those beside it that have not been for long; errors leave them there."""
+    with suppress(OSError):
+        os.utime(place)
+        for other in place.parent.iterdir():
+            if other != place and time.time() - other.stat().st_mtime > UNUSED:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _private(root: Path) -> Path:
