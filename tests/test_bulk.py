@@ -413,7 +413,7 @@ def test_what_is_broken_off_goes_on_and_the_end_is_marked(
     with pytest.raises(ClusterError, match="broken off"):
         list(bulk.predict(request))
     assert sorted(path.name for path in out.iterdir()) == [PLAN_FILE, "part-000000.csv", "part-000001.csv"]
-    for left_behind in (f"{TRY}000003", ".part-000003.csv.77.part"):
+    for left_behind in (f"{TRY}000003", f".{TRY}000003.77.part", ".part-000003.csv.77.part"):
         (out / left_behind).write_text("1")
 
     standin.broken = -1

@@ -27,7 +27,7 @@ from garbage_cli.sources import Sources
 __all__ = ["Asked", "Begun", "Done", "Finished", "Machines", "Report", "predict", "written"]
 
 WHAT = "predict --ray"
-_HALF = re.compile(r"\.part-\d+\.\w+\.\d+\.part")
+_HALF = re.compile(rf"\.(part-\d+\.\w+|{TRY}\d+)\.\d+\.part")
 """The name of a file that is being written on a disk."""
 _ENDS = 100
 """Photos that are looked at, at either end, for one that is there."""
