@@ -1,10 +1,13 @@
 """Fixtures: a drawn data set, a bundle that knows colours, a trained run, and the real data where it lies."""
 
 import ctypes
+import random
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +95,16 @@ def run_program(*arguments: object, cwd: Path | None = None, timeout: float = 28
     command = [sys.executable, "-m", "garbage_cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=timeout, check=False)
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def free_port() -> int:
+    """A port that nobody has, for a program that can't be told to find one; below those that connections are given."""
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first = int(given.read_text().split()[0]) if given.exists() else 0
+    for port in [*random.sample(range(20_000, first), 20), 0] if first > 21_000 else [0]:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)) as found:
+            return int(found.getsockname()[1])
+    raise OSError("no port is free")
 
 
 COLOURS = {"red": (230, 20, 20), "green": (20, 200, 30), "blue": (20, 40, 220)}

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from conftest import free_port
 
 RAY = Path(sys.executable).with_name("ray")
 
@@ -49,6 +50,15 @@ class Cluster:
         """The number of the node that a process runs on."""
         return next((number for number in range(len(self.nodes)) if pid in self._all_of(number)), None)
 
+    def named(self, title: str) -> set[int]:
+        """The processes of its nodes that have given themselves a title with these words in it."""
+        found = set()
+        for pid in everybody():
+            with suppress(OSError):
+                if title.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.add(pid)
+        return {pid for pid in found if self.node_of(pid) is not None}
+
     def _all_of(self, number: int) -> set[int]:
         found = set(self.nodes[number])
         above = {pid: parent(pid) for pid in everybody()}
@@ -66,10 +76,8 @@ class Cluster:
 @contextmanager
 def cluster(*cores: int) -> Iterator[Cluster]:
     """Start a node for each number of cores; whatever is left of them at the end is killed."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets' names must be short
-    made = Cluster(f"127.0.0.1:{port}", folder)
+    made = Cluster(f"127.0.0.1:{free_port()}", folder)
     try:
         for each in cores:
             made.add(cores=each)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import COLOURS, make_colour_bundle, save_photo
+from conftest import COLOURS, free_port, make_colour_bundle, save_photo
 from test_server import Server, serving, workers_of
 
 from garbage_cli.storage import staged_folder
@@ -74,7 +74,7 @@ def post(body: bytes, *headers: str, path: str = "/v1/predict", version: str = "
 
 def figures(server: Server) -> dict[str, float]:
     """The page of /metrics."""
-    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    lines = httpx.get(f"{server.url}/metrics", timeout=60).text.splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
 
@@ -431,9 +431,7 @@ def test_a_worker_killed_while_it_loads_is_a_clear_error(colour_bundle: Path) ->
 
 
 def test_of_two_servers_that_start_on_one_port_one_is_refused(colour_bundle: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with start(colour_bundle, "--port", port) as one, start(colour_bundle, "--port", port) as other:
         until(lambda: one.poll() is not None or other.poll() is not None)
         loser, winner = (one, other) if one.poll() is not None else (other, one)

@@ -39,7 +39,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import COLOUR_LABELS, COLOURS, save_photo
+from conftest import COLOUR_LABELS, COLOURS, free_port, save_photo
 from test_contracts import BAD, JSON, RED64, TOLERATED, images, in_lines, tensor, tensor64
 from test_server import b64, serving
 
@@ -101,12 +101,6 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> str:
         except httpx.TransportError:
             time.sleep(0.2)
     raise AssertionError(log.read_text())
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def install(bundle: Path, folder: Path) -> Home:

@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 import pytest
 import test_deploy
-from conftest import COLOURS, make_colour_bundle, save_photo
+from conftest import COLOURS, free_port, make_colour_bundle, save_photo
 
 BWRAP, SETPRIV, IS_ROOT = shutil.which("bwrap"), shutil.which("setpriv"), os.geteuid() == 0
 SPACES = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", *([] if IS_ROOT else ["--unshare-user"])]
@@ -141,8 +141,7 @@ def process_1(number: int) -> int:
 def pod(installed: Path, **mounted: Path) -> Iterator[Pod]:
     """Run the server as the pod's manifest says; of it, only the port is another."""
     container = test_deploy.CONTAINER
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     args = list(container["args"])
     args[args.index("--port") + 1] = str(port)
     command = [*shut_in(installed, container, mounted), "garbage", *args]
