@@ -62,6 +62,14 @@ def wait_for(parts: int, out: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+def wait_for_the_end_of_work(made: Cluster) -> None:
+    """Wait until the cluster has ended the workers of a program that is gone."""
+    until = time.monotonic() + 60
+    while left := made.named("_Mapper"):
+        assert time.monotonic() < until, left
+        time.sleep(0.2)
+
+
 @pytest.fixture(scope="module")
 def two_nodes() -> Iterator[Cluster]:
     with cluster(1, 1) as made:
@@ -123,23 +131,24 @@ def test_a_program_that_was_killed_goes_on_and_does_nothing_twice(
     two_nodes: Cluster, twenty_thousand: Path, colour_bundle: Path, tmp_path: Path
 ) -> None:
     out, some = tmp_path / "out", twenty_thousand / "00"
-    asked = ("--ray", two_nodes.address, some, "--parquet", out, "--model", colour_bundle, "--partition", 50, *SAME)
+    asked = ("--ray", two_nodes.address, some, "--parquet", out, "--model", colour_bundle, "--partition", 10, *SAME)
     process = start(*asked, cwd=tmp_path)
     wait_for(5, out, process)
+    assert two_nodes.named("_Mapper")
     process.kill()
     process.wait()
     for pipe in (process.stdout, process.stderr):
         assert pipe
         pipe.close()
-    time.sleep(3)  # the cluster ends the work of a program that is gone
+    wait_for_the_end_of_work(two_nodes)
     kept = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
-    assert 5 <= len(kept) < 20
+    assert 5 <= len(kept) < 100
     refused = run(*asked, cwd=tmp_path)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "has answers in it; go on with --resume" in refused.stderr
     done = run(*asked, "--resume", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["before"] == 50 * len(kept)
+    assert json.loads(done.stdout)["before"] == 10 * len(kept)
     assert kept.items() <= {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}.items()
     assert {path.name for path in out.iterdir() if not path.name.startswith("part-")} == {"_plan.json", "_done.json"}
     table = parquet.read_table(out)
@@ -163,7 +172,7 @@ def test_ctrl_c_stops_the_work_and_says_how_to_go_on(
     assert "broken off; " in said
     assert "go on with the same command and --resume" in said
     assert "Traceback" not in said
-    time.sleep(3)
+    wait_for_the_end_of_work(two_nodes)
     number = len(list(out.glob("part-*")))
     time.sleep(2)
     assert len(list(out.glob("part-*"))) == number < 400  # nobody works on

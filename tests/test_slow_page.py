@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -100,7 +101,7 @@ def plain(colour: tuple[int, int, int]) -> Image.Image:
 SCENES: Mapping[str, list[tuple[Image.Image, float]]] = {
     "can": [(plain(COLOURS["blue"]), 0.5)],
     "passing": [(plain(GREY), 3), (plain(COLOURS["red"]), 4)],
-    "in a hurry": [(plain(GREY), 3), (plain(COLOURS["red"]), 2), (plain(COLOURS["green"]), 8)],
+    "in a hurry": [(plain(GREY), 3), (plain(COLOURS["red"]), 4), (plain(COLOURS["green"]), 8)],
 }
 
 Browsers = Callable[[str], Browser]
@@ -843,17 +844,27 @@ def test_what_is_being_typed_stays_when_something_else_arrives(visit: Visits, se
 
 # ---- hands-free, kiosk
 
+NOTES_STATES = """
+window.states = [];
+document.addEventListener("DOMContentLoaded", () => new MutationObserver((all) => {
+  states.push(...all.map(each => each.oldValue));
+}).observe(document.body, { attributeFilter: ["data-state"], attributeOldValue: true }));
+"""
+
+
+def states(page: Page) -> list[str]:
+    """The states of a page from its beginning, also those that were too short to be looked at."""
+    return [state for state, _ in groupby(page.evaluate("[...states, document.body.dataset.state]"))]
+
 
 def test_hands_free_answers_what_is_held_up_and_looks_again_when_it_is_gone(visit: Visits, server: Collecting) -> None:
-    page = visit(server.url, sees="passing")
+    page = visit(server.url, sees="passing", first=NOTES_STATES)
     has_state(page, "looking")
     sets(page, handsfree=True)
     page.reload()  # the film begins anew
+    becomes_true(page, lambda: states(page).count("answered") >= 2, 45)
+    assert states(page)[:7] == ["starting", "looking", "asking", "answered", "looking", "asking", "answered"]
     is_answered(page, "hazardous")
-    expect(page.locator("body")).to_have_attribute("data-state", "looking")
-    is_answered(page, "hazardous")
-    answers, _ = history(page)
-    assert len(answers) == 2
 
 
 def test_hands_free_does_not_lose_what_comes_while_an_answer_is_read(visit: Visits, server: Collecting) -> None:
@@ -885,6 +896,7 @@ def test_a_kiosk_shows_nothing_to_fiddle_with_and_looks_again_after_ten_seconds(
     for name in ("#open-settings", "#open-history", "#mute", "#pick"):
         expect(page.locator(name)).to_be_hidden()
     expect(page.locator("#shoot")).to_be_visible()
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 10)  # it would go on by itself too
     pick(page, png(COLOURS["red"]))
     is_answered(page, "hazardous")
     page.clock.run_for(9_000)
@@ -1260,8 +1272,11 @@ def test_who_wants_less_motion_gets_none(visit: Visits, server: Collecting) -> N
             "window.moved = 0; for (const name of ['animationstart', 'transitionrun'])"
             "addEventListener(name, () => window.moved += 1, true); })")  # fmt: skip
         shoot(page)
-        page.wait_for_timeout(300)
-        assert (page.evaluate("window.moved") > 0) == (motion == "no-preference")
+        if motion == "no-preference":
+            becomes_true(page, lambda page=page: page.evaluate("window.moved") > 0)
+        else:
+            page.wait_for_timeout(300)
+            assert page.evaluate("window.moved") == 0
     assert page.evaluate(moving) == 0
 
 
