@@ -26,7 +26,8 @@ TRAIN = [
 def test_ctrl_c_or_sigterm_in_training_leaves_a_checkpoint_that_resume_finishes(
     drawn: Dataset, tmp_path: Path, number: signal.Signals
 ) -> None:
-    command = [sys.executable, "-m", "garbage_cli", "train", str(drawn.root), *TRAIN]
+    epochs = 8  # so that it still trains when the signal comes
+    command = [sys.executable, "-m", "garbage_cli", "train", str(drawn.root), *TRAIN, "--epochs", str(epochs)]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     state = tmp_path / "output" / "MobileNetV3_small_x0_35" / "run.json"
     deadline = time.monotonic() + 120
@@ -40,7 +41,7 @@ def test_ctrl_c_or_sigterm_in_training_leaves_a_checkpoint_that_resume_finishes(
     assert "go on with the same command and --resume" in err
     again = run_program("train", drawn.root, "--resume", "--json", cwd=tmp_path)
     assert again.code == 0, again.err
-    assert len(json.loads(state.read_text())["history"]) == 3
+    assert len(json.loads(state.read_text())["history"]) == epochs
     assert json.loads(again.out)["run"] == "output/MobileNetV3_small_x0_35"
     assert "resumed at epoch" in again.err
 

@@ -406,12 +406,19 @@ def test_sigterm_finishes_what_was_accepted(colour_bundle: Path, tmp_path: Path)
         threads = [threading.Thread(target=ask) for _ in range(6)]
         for thread in threads:
             thread.start()
-        time.sleep(0.5)
+        while len(codes) + inside(server) < 6:
+            time.sleep(0.02)
         server.process.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join()
         assert server.process.wait(timeout=30) == 0
     assert codes == [200] * 6
+
+
+def inside(server: Server) -> float:
+    text = httpx.get(f"{server.url}/metrics", timeout=60).text
+    (line,) = [each for each in text.splitlines() if each.startswith("garbage_inside_requests ")]
+    return float(line.rpartition(" ")[2])
 
 
 def workers_of(parent: int) -> list[int]:

@@ -327,15 +327,15 @@ def test_a_disk_that_does_not_answer_holds_up_those_that_wait_for_it_and_no_more
     photo, answered = Photo("a", b"x"), Prediction("a", (Score(COLOUR_LABELS[0], 1.0),))
 
     async def scene() -> None:
-        both = (keeper.keep([photo], [answered], seconds=0.05) for _ in range(2))
+        both = (keeper.keep([photo], [answered], seconds=0.5) for _ in range(2))
         assert await asyncio.gather(*both) == [[None], [None]]  # one at work, one that waits behind it
         assert await keeper.keep([photo], [answered], seconds=3600) == [None]
         with pytest.raises(Stuck):
             await keeper.correct("id", 0, seconds=3600)
         disk.let.set()
-        while disk.added == 0:
+        assert keeper._stuck is not None
+        while not keeper._stuck.done():
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)
         assert await keeper.keep([photo], [answered], seconds=30) == ["id"]
 
     asyncio.run(scene())

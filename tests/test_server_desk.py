@@ -38,6 +38,7 @@ class Photos:
 
     def __init__(self) -> None:
         self.waiting = 0
+        self.submitted: list[str] = []
         self.begun: list[str] = []
         self.let = threading.Semaphore(0)
         self.closed = 0
@@ -46,6 +47,7 @@ class Photos:
         self._pool = ThreadPoolExecutor(self.threads)
 
     def submit(self, item: Photo, top_k: int) -> "Future[Answer]":
+        self.submitted.append(item.name)
         return self._pool.submit(self._answer, item)
 
     def _answer(self, item: Photo) -> Answer:
@@ -112,8 +114,7 @@ def test_a_request_of_many_photos_does_not_keep_a_single_one_waiting_for_all(mod
         many = asyncio.create_task(Client().ask(desk, *(f"{i}" for i in range(200))))
         await until(lambda: len(model.begun) == 2)
         single = asyncio.create_task(Client(address="b").ask(desk, "single"))
-        await until(lambda: desk._inside == 2)
-        await asyncio.sleep(0.05)
+        await until(lambda: "single" in model.submitted)
         model.let.release(4)
         assert await single == ["single"]
         assert model.begun.index("single") <= 4
@@ -133,7 +134,7 @@ def test_what_has_not_begun_when_the_client_hangs_up_never_begins(model: Photos,
         await until(lambda: len(model.begun) == 2)
         client = Client(address="b")
         asked = asyncio.create_task(client.ask(desk, *names))
-        await until(lambda: desk._inside == 2)
+        await until(lambda: "1" in model.submitted)
         await asyncio.sleep(0.05)
         client.hang_up()
         with pytest.raises(ClientDisconnect):
@@ -149,9 +150,9 @@ def test_what_has_not_begun_when_the_client_hangs_up_never_begins(model: Photos,
 
 def test_over_the_time_limit_a_place_is_given_back_and_what_waits_is_dropped(model: Photos) -> None:
     async def scene() -> None:
-        desk = desk_of(model, timeout=0.05, queue=1)
+        desk = desk_of(model, timeout=0.5, queue=1)
         for _ in range(3):
-            with pytest.raises(Refused, match=r"not answered within 0\.05 seconds") as refused:
+            with pytest.raises(Refused, match=r"not answered within 0\.5 seconds") as refused:
                 await Client().ask(desk, "1", "2", "3")
             assert (refused.value.status, refused.value.reason) == (503, "timeout")
             assert (refused.value.retry_after or 0) >= 1
@@ -402,10 +403,12 @@ def test_a_second_head_that_does_not_come_ends_the_connection_too(quick: None) -
     assert answers.count(b"HTTP/1.1 200 ") == answers.count(b"HTTP/1.1 408 ") == 1
 
 
-def test_the_rest_of_a_refused_body_is_read_for_a_while(quick: None) -> None:
+def test_the_rest_of_a_refused_body_is_read_for_a_while(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     with hosting(hello) as address, connect(address) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\nx")
         assert rest(connection).endswith(b"hello")  # closed when the rest did not come
+        for name in ("HEADER_SECONDS", "DISCARD_SECONDS"):
+            monkeypatch.setattr(protocol, name, 60)
         with connect(address) as patient:
             patient.sendall(b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + bytes(1_000_000))
             patient.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
