@@ -3,10 +3,12 @@
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +25,7 @@ from garbage_cli.server import ServeOptions, serve_on_ray
 from garbage_cli.server.keys import Keys
 from garbage_cli.server.metrics import side_by_side
 from garbage_cli.server.onray import Application, Wish, replica
+from garbage_cli.server.onray.doorway import IMPORT_PATH, VARIABLE, Doorway, doorway
 from garbage_cli.server.onray.files import KEPT, Files, digest_of, folder_for, read
 from garbage_cli.server.onray.keeper import reason
 from garbage_cli.server.onray.probe import answers
@@ -422,3 +425,181 @@ def test_metrics_of_several_replicas_stand_side_by_side() -> None:
     assert 'a_total{replica="one",route="/"} 1.0' in merged
     assert 'a_total{replica="two",route="/"} 2.0' in merged
     assert merged.count("# TYPE a_total counter") == 1
+
+
+# ---- a proxy's doorway
+
+HEADERS = list[tuple[bytes, bytes]]
+OURS: HEADERS = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
+THE_PROXYS: HEADERS = [(b"content-type", b"text/plain; charset=utf-8")]
+
+
+class Proxy:
+    """Stands in for Ray Serve's: sends these messages, or raises; keeps the request as it came."""
+
+    def __init__(self, *messages: Any, error: Exception | None = None, root: str = "") -> None:
+        self.messages, self.error, self.root = messages, error, root
+        self.headers: HEADERS = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.headers = scope["headers"]
+        scope["root_path"] = scope.get("root_path", "") + self.root  # as it does for applications that are not at "/"
+        for each in self.messages:
+            await send(each)
+        if self.error:
+            raise self.error
+
+
+def start(status: int, headers: HEADERS) -> dict[str, Any]:
+    return {"type": "http.response.start", "status": status, "headers": list(headers)}
+
+
+def body(text: bytes, *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": text, "more_body": more}
+
+
+def through(
+    proxy: Proxy, *headers: tuple[bytes, bytes], path: str = "/v1/predict", kind: str = "http", raised: str = ""
+) -> list[Any]:
+    """Send one request through the doorway; return the messages that reach the client. What is raised is expected."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    scope = {"type": kind, "method": "POST", "path": path, "root_path": "", "headers": list(headers)}
+    with pytest.raises(ValueError, match=raised) if raised else nullcontext():
+        asyncio.run(Doorway(proxy)(scope, receive, send))
+    return sent
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_what_steers_a_proxy_does_not_reach_it(kind: str) -> None:
+    proxy = Proxy(start(200, OURS), body(b"{}"))
+    steering = [b"x-request-timeout-seconds", b"x-request-disconnect-disabled", b"serve_multiplexed_model_id"]
+    steering += [b"serve-multiplexed-model-id", b"X-Session-Id", b"x_session_id"]
+    through(proxy, (b"accept", b"*/*"), *((name, b"\xff") for name in steering), (b"x-api-key", b"k"), kind=kind)
+    assert [name for name, _ in proxy.headers] == [b"accept", b"x-api-key", b"x-request-id"]
+
+
+def test_the_header_that_an_operator_names_for_sessions_steers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_SERVE_SESSION_ID_HEADER_KEY", "X-Seat")
+    proxy = Proxy(start(200, OURS), body(b"{}"))
+    through(proxy, (b"x-seat", b"1"), (b"x-session-id", b"2"))
+    assert [name for name, _ in proxy.headers] == [b"x-session-id", b"x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([b"bin-7"], b"bin-7"),
+        ([b"bin-7", b"\xff"], b"bin-7"),
+        ([b"a b;c"], None),
+        ([b"\xff"], None),
+        ([b"x" * 129], None),
+        ([b""], None),
+        ([], None),
+    ],
+)
+def test_each_request_has_one_harmless_id(given: list[bytes], kept: bytes | None) -> None:
+    proxy = Proxy(start(200, OURS), body(b"{}"))
+    through(proxy, *((b"x-request-id", each) for each in given))
+    ((name, value),) = proxy.headers
+    assert name == b"x-request-id"
+    assert value == kept if kept else len(value) == 32
+
+
+def test_a_workers_reply_passes_as_it_is() -> None:
+    for status in (200, 404, 500, 503):
+        messages = [start(status, OURS), body(b"{", more=True), body(b"}")]
+        assert through(Proxy(*messages)) == messages
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        (
+            [start(503, THE_PROXYS), body(b"Deployment is unavailable")],
+            "busy: no worker can take this; try again in 1 s",
+        ),
+        ([start(408, THE_PROXYS), body(b"Request 1 timed out.")], "busy: no worker can take this; try again in 1 s"),
+        ([], "busy: the worker that had this is gone; try again in 1 s"),
+    ],
+)
+def test_what_a_proxy_says_itself_is_said_as_the_server_does(messages: list[Any], words: str) -> None:
+    for path, value in (
+        ("/v1/predict", {"error": words}),
+        ("/predict/clas_system", {"error": words, "msg": words, "results": "", "status": "101"}),
+    ):
+        first, second = through(Proxy(*messages), (b"x-request-id", b"bin-7"), path=path)
+        assert (first["status"], json.loads(second["body"])) == (503, value)
+        headers = dict(first["headers"])
+        assert (headers[b"retry-after"], headers[b"x-request-id"]) == (b"1", b"bin-7")
+        assert headers[b"content-type"] == b"application/json"
+
+
+def test_what_has_begun_is_left_alone() -> None:
+    messages = [start(200, OURS), body(b"{", more=True)]
+    assert through(Proxy(*messages)) == messages  # the worker was lost meanwhile; the server ends the connection
+    assert through(Proxy(*messages, error=ValueError("lost")), raised="lost") == messages
+
+
+def test_what_goes_wrong_in_a_proxy_is_an_error_in_json_and_raised() -> None:
+    first, second = through(Proxy(error=ValueError("odd")), (b"x-request-id", b"bin-7"), raised="odd")
+    assert first["status"] == 500
+    assert json.loads(second["body"])["error"].endswith("the id of the request is bin-7")
+
+
+def test_other_applications_and_the_proxys_own_routes_are_left_alone() -> None:
+    messages = [start(503, THE_PROXYS), body(b"I am busy")]
+    assert through(Proxy(*messages, root="/theirs"), path="/theirs/x") == messages
+    assert through(Proxy(root="/theirs"), path="/theirs/x") == []
+    assert through(Proxy(*messages), path="/-/healthz") == messages
+
+
+def test_a_proxy_loads_the_doorway_by_its_path_and_nothing_heavy_with_it() -> None:
+    module, _, name = IMPORT_PATH.partition(":")
+    code = f"""import importlib, sys
+(each,) = getattr(importlib.import_module({module!r}), {name!r})()
+heavy = {{"openvino", "onnxruntime", "paddle", "PIL", "ray", "nncf"}}
+print(each.cls.__name__, heavy & set(sys.modules) or "alone")"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "Doorway alone\n"
+    assert doorway()[0].cls is Doorway
+
+
+@pytest.mark.parametrize(
+    ("variable", "failing", "tries"),
+    [
+        (None, "", [True]),
+        ("", "", [False]),
+        ("their.own", "", [False]),
+        (None, f"The import path {IMPORT_PATH} cannot be imported: …", [True, False]),
+    ],
+)
+def test_ray_serve_starts_with_a_doorway_where_it_can(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None, failing: str, tries: list[bool]
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if variable is not None:
+        monkeypatch.setenv(VARIABLE, variable)
+    made, _ = application(colour_bundle, Cluster(), monkeypatch)
+    import ray
+
+    seen: list[bool] = []
+
+    def begin(**options: Any) -> None:
+        given = options.get("controller_options", {}).get("runtime_env", {}).get("env_vars", {})
+        assert given in ({}, {VARIABLE: IMPORT_PATH})
+        seen.append(bool(given))
+        if failing and given:
+            raise ray.exceptions.RayError(failing)
+
+    ended: list[int] = []
+    monkeypatch.setattr(made, "_ray", ray)
+    monkeypatch.setattr(made, "_serve", SimpleNamespace(start=begin, shutdown=lambda: ended.append(1)))
+    made._begin_serve()
+    assert (seen, len(ended)) == (tries, len(tries) - 1)

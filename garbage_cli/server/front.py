@@ -30,7 +30,7 @@ GONE = 499
 """In the log: the client hung up, and no reply was sent."""
 
 
-def _error_reply(scope: Scope, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+def error_reply(scope: Scope, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """A reply that says what is wrong, in the shape that /v1 and /v2 share.
 
     On PaddleHub's routes its keys stand beside: its clients look for a status in the body, and stop without one.
@@ -127,15 +127,15 @@ class Front:
                 headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
                 if error.status == 401:
                     headers["www-authenticate"] = "Bearer"
-                return _error_reply(scope, error.status, str(error), headers)
+                return error_reply(scope, error.status, str(error), headers)
             case RequestError():
-                return _error_reply(scope, 400, str(error))
+                return error_reply(scope, 400, str(error))
             case HTTPException():
                 said = f"{scope['method']} {scope['path']}: {error.detail}; /docs lists what there is"
-                return _error_reply(scope, error.status_code, said, error.headers)
+                return error_reply(scope, error.status_code, said, error.headers)
         with suppress(OSError, ValueError):  # nobody may read it
             sys.stderr.write(f"request {ticket.id}: {''.join(traceback.format_exception(error))}")
-        return _error_reply(scope, 500, f"something went wrong here; the server's log has it under {ticket.id}")
+        return error_reply(scope, 500, f"something went wrong here; the server's log has it under {ticket.id}")
 
     def _note(self, scope: Scope, ticket: Ticket, address: str) -> None:
         seconds = time.perf_counter() - ticket.begun

@@ -6,6 +6,7 @@ What is asked of all replicas is an order, the application's `user_config`; a re
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from garbage_cli import __version__
 from garbage_cli.bundle import ModelBundle
 from garbage_cli.errors import ClusterError, ServerError
 from garbage_cli.server.foreground import Foreground
+from garbage_cli.server.onray.doorway import IMPORT_PATH, VARIABLE
 from garbage_cli.server.onray.keeper import Keeper, reason, said
 from garbage_cli.server.onray.probe import answers
 from garbage_cli.server.onray.replica import APPLICATION, Replica, State, cores_of, order
@@ -139,11 +141,22 @@ class Application:
             http["ssl_certfile"] = str(options.certificate)
             http["ssl_keyfile"] = str(options.private_key or options.certificate)
         try:
-            self._serve.start(proxy_location="EveryNode", http_options=http, logging_config=_QUIET)
+            try:
+                self._start_serve(http, doorway=VARIABLE not in os.environ)  # whoever has one there, keeps it
+            except self._ray.exceptions.RayError as error:
+                if IMPORT_PATH not in str(error):
+                    raise
+                self._serve.shutdown()
+                self._start_serve(http, doorway=False)
         except (RuntimeError, TimeoutError, self._ray.exceptions.RayError) as error:
             self._began_serve = True
             raise ServerError(f"Ray Serve can't listen on {options.host} port {options.port}: {said(error)}") from None
         self._began_serve = True
+
+    def _start_serve(self, http: dict[str, Any], *, doorway: bool) -> None:
+        """Start the controller, which hands its environment on to the proxies of all machines, also of later ones."""
+        variables = {"controller_options": {"runtime_env": {"env_vars": {VARIABLE: IMPORT_PATH}}}} if doorway else {}
+        self._serve.start(proxy_location="EveryNode", http_options=http, logging_config=_QUIET, **variables)
 
     def _deploy(self) -> None:
         """Tell the cluster what is to run; it makes the difference."""
