@@ -523,9 +523,9 @@ def test_a_workers_reply_passes_as_it_is() -> None:
     [
         (
             [start(503, THE_PROXYS), body(b"Deployment is unavailable")],
-            "busy: no worker can take this; try again in 1 s",
+            "busy: no worker could answer; try again in 1 s",
         ),
-        ([start(408, THE_PROXYS), body(b"Request 1 timed out.")], "busy: no worker can take this; try again in 1 s"),
+        ([start(408, THE_PROXYS), body(b"Request 1 timed out.")], "busy: no worker could answer; try again in 1 s"),
         ([], "busy: the worker that had this is gone; try again in 1 s"),
     ],
 )
@@ -586,7 +586,7 @@ def test_ray_serve_starts_with_a_doorway_where_it_can(
     monkeypatch.delenv(VARIABLE, raising=False)
     if variable is not None:
         monkeypatch.setenv(VARIABLE, variable)
-    made, _ = application(colour_bundle, Cluster(), monkeypatch)
+    made, said = application(colour_bundle, Cluster(), monkeypatch)
     import ray
 
     seen: list[bool] = []
@@ -602,4 +602,4 @@ def test_ray_serve_starts_with_a_doorway_where_it_can(
     monkeypatch.setattr(made, "_ray", ray)
     monkeypatch.setattr(made, "_serve", SimpleNamespace(start=begin, shutdown=lambda: ended.append(1)))
     made._begin_serve()
-    assert (seen, len(ended)) == (tries, len(tries) - 1)
+    assert (seen, len(ended), len(said)) == (tries, len(tries) - 1, len(tries) - 1)

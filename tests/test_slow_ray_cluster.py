@@ -3,6 +3,9 @@
 import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,9 +14,15 @@ import pytest
 from conftest import COLOURS, make_colour_bundle, run_program, save_photo
 from raycluster import Cluster, cluster
 from test_server import serving
-from test_slow_ray_serve import load, until
+from test_slow_ray_serve import GET, load, raw, until
 
 pytestmark = pytest.mark.slow
+WITHOUT_A_DOORWAY = [
+    (b"X-Request-Id: \xff", b"500", b"Internal Server Error"),
+    (b"X-Request-Id: a b;c", b"200", b"x-request-id: a b;c"),
+    (b"X-Request-Timeout-Seconds: 1e-9", b"408", b"timed out after 1e-09s"),
+]
+"""What clients send, and the status and words that Ray Serve's proxy then answers."""
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +72,23 @@ def test_a_second_command_does_not_take_the_first_ones_place_and_one_after_it_ma
             time.sleep(25)  # after which what a killed command has left may be taken over
         with serving(first, *address, seconds=90) as running:
             assert httpx.post(f"{running.url}/v1/predict", content=red).json()["model"] == "First"
+
+
+def test_where_ray_serve_runs_already_its_proxy_stays_as_it_is(tmp_path: Path, red: bytes) -> None:
+    model = make_colour_bundle(tmp_path / "model", name="First")
+    begin = (
+        "import ray, sys; from ray import serve; ray.init(address=sys.argv[1]); serve.start(http_options={'port': %d})"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with cluster(1) as made:
+        subprocess.run([sys.executable, "-c", begin % port, made.address], check=True, capture_output=True, timeout=120)
+        with serving(model, "--ray", made.address, seconds=90) as running:
+            assert running.url == f"http://127.0.0.1:{port}"
+            assert httpx.post(f"{running.url}/v1/predict", content=red).json()["model"] == "First"
+            for sent, status, words in WITHOUT_A_DOORWAY:
+                reply = raw(running, GET + sent + b"\r\n\r\n")
+                assert (reply.split(b" ", 2)[1], words in reply) == (status, True), sent
 
 
 def test_too_few_cores_are_said(tmp_path: Path) -> None:

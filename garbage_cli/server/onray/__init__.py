@@ -146,6 +146,7 @@ class Application:
             except self._ray.exceptions.RayError as error:
                 if IMPORT_PATH not in str(error):
                     raise
+                self._tell("a machine of the cluster has no garbage, or another; Ray Serve's proxy stays as Ray has it")
                 self._serve.shutdown()
                 self._start_serve(http, doorway=False)
         except (RuntimeError, TimeoutError, self._ray.exceptions.RayError) as error:

@@ -65,7 +65,7 @@ class Doorway:
                 return  # what the proxy had to say
             if not began and _is_the_proxys_error(message, scope) and is_ours():
                 began = is_over = True
-                await _refuse(scope, receive, send, number, "busy: no worker can take this")
+                await _refuse(scope, receive, send, number, "busy: no worker could answer")
                 return
             began = True
             await send(message)
