@@ -95,6 +95,12 @@ def _start(ray: Any, where: str, cores: int | None) -> None:
             ray.init(address=where, **_QUIET)
     except Exception as error:  # noqa: BLE001 - Ray raises bare ones too, as where a node takes 30 s to start
         reason = str(error).partition("\n")[0][:300]
+        if where != LOCAL and isinstance(error, ConnectionError):
+            raise ClusterError(
+                f"the Ray cluster at {where} does not let this machine in: {reason}; do both have the same version of "
+                f"Ray (here {getattr(ray, '__version__', 'unknown')}), and is ~/.ray/auth_token of the cluster's head "
+                "here too?"
+            ) from None
         raise ClusterError(f"no Ray cluster at {where}: {reason}; {_REMEDY}") from None
 
 

@@ -359,7 +359,7 @@ class Standin:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.broken = self.unheard = -1
         """Partitions before which, and after whose file, it ends."""
-        self.joined = 0
+        self.joined, self.lost = 0, False
         monkeypatch.setattr(fleet, "answered", self.answered)
         monkeypatch.setattr(cluster, "joined", self.join)
         monkeypatch.setattr(cluster, "machines", lambda ray: [{"Resources": {"CPU": 1}}])
@@ -383,6 +383,8 @@ class Standin:
         for number, some in cut(names, plan, left):
             if number == self.broken:
                 raise ClusterError("broken off")
+            if self.lost:
+                raise SystemExit(143)
             done = worker.answer(number, some)
             if number == self.unheard:
                 raise SystemExit(143)
@@ -454,14 +456,19 @@ def test_who_breaks_off_reads_what_is_done_also_where_nobody_had_said_so(
     result = garbage(*asked)
     assert result.code == 1
     assert result.err.splitlines()[1:] == ["error: broken off"]  # nothing came of it
-    standin.broken, standin.unheard = -1, 2
+    standin.broken, standin.lost = -1, True
+    result = garbage(*asked)
+    assert result.code == 143
+    assert result.err.splitlines()[1:] == ["broken off; nothing was written"]
+    assert not (tmp_path / "out").exists()
+    standin.lost, standin.unheard = False, 2
     result = garbage(*asked)
     assert (result.code, result.out) == (143, "")
     assert result.err.splitlines()[1:] == [
         "broken off; 3 of 4 photos are done; go on with the same command and --resume"
     ]
     standin.unheard = -1
-    result = garbage(*asked, "--resume")
+    result = garbage(*(each for each in asked if each not in ("--partition", 1)), "--resume")  # in ones, as before
     assert "4 photos, 3 of them answered already; 1 worker on 1 machine" in result.err.splitlines()
     result = garbage(*asked, "--resume", "--json")
     assert (result.code, result.err.splitlines()) == (0, ["4 photos, all of them answered already"])
@@ -502,7 +509,8 @@ def test_several_folders_are_one_source_and_a_list_is_one(
     ("arguments", "words"),
     [
         (["x", "--ray"], "name the folder for the answers, with --csv DIR or --parquet DIR"),
-        (["x", "--ray", "--csv", "a", "--parquet", "b"], "name the folder for the answers"),
+        (["x", "--ray", "--csv", "a", "--parquet", "b"], "either --csv DIR or --parquet DIR, not both"),
+        (["x", "--partition", "9"], "--partition: answers are written in files of so many photos with --ray"),
         (["x", "--ray", "--csv", "a", "--annotate", "b"], "--annotate: not with --ray"),
         (["x", "--ray", "auto", "--csv", "a", "--top-k", "2"], "--top-k: not with --ray"),
         (["-", "--ray", "--csv", "a"], "no part in stdin"),
@@ -530,7 +538,19 @@ def test_a_folder_with_answers_is_not_written_over(
     assert "was begun with other photos (10 then, 4 now)" in result.err
     (tmp_path / "out" / PLAN_FILE).unlink()
     (tmp_path / "out" / "part-0001.csv").write_text("x")
-    assert "holds files of answers that are not of ours" in garbage(*asked).err
+    assert "holds other files (part-0001.csv, say); name a new folder for the answers" in garbage(*asked).err
+    into_the_photos = garbage(*asked[:5], photos, *asked[6:])
+    assert "holds other files (" in into_the_photos.err
+    assert not (photos / PLAN_FILE).exists()
+
+
+def test_what_is_not_there_is_no_photo_and_perhaps_was_meant_as_an_address(
+    garbage: Callable[..., Result], colour_bundle: Path, photos: Path, tmp_path: Path
+) -> None:
+    asked = ("--csv", tmp_path / "out", "--model", colour_bundle)
+    result = garbage("predict", "--ray", "10.0.0.1", photos, *asked)  # no port
+    assert (result.code, result.out, result.err) == (1, "", "error: 10.0.0.1: no such file or folder\n")
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_photos_or_ray_nothing_is_begun(

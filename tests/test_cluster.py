@@ -135,7 +135,8 @@ def test_what_ray_says_is_told_in_one_line_and_signals_are_as_before(monkeypatch
     before = signal.getsignal(signal.SIGTERM)
     with listening() as address:
         ray = stand_in(monkeypatch, fails=ConnectionError("wrong token\nand a page of advice"))
-        with pytest.raises(ClusterError, match="wrong token; start") as caught, joined(address, what="a test"):
+        words = r"does not let this machine in: wrong token; .* is ~/\.ray/auth_token of the cluster's head here too\?"
+        with pytest.raises(ClusterError, match=words) as caught, joined(address, what="a test"):
             pytest.fail("joined")
     assert "advice" not in str(caught.value)
     assert signal.getsignal(signal.SIGTERM) is before

@@ -200,7 +200,7 @@ def test_a_model_is_changed_under_load_without_a_failed_request(server: Server, 
         said = serve_now(models, "turned", server)
         seen = found.answers.total()
         until(lambda: found.answers.total() > seen + 50)
-    assert said == f"reloaded {models / 'served'} in 2 replicas\n"
+    assert said == f"reloaded {models / 'served'} in 2 workers\n"
     assert (found.failed, found.refused) == ([], [])
     assert set(found.answers) == {"Colours 0", "Turned 1"}
     assert replicas(server.url) == before
@@ -275,7 +275,7 @@ def test_a_lone_replica_takes_another_model_without_a_failed_request(models: Pat
         said = serve_now(models, "turned", running)
         seen = found.answers.total()
         until(lambda: found.answers.total() > seen + 20)
-    assert said == f"reloaded {models / 'served'} in 1 replica\n"
+    assert said == f"reloaded {models / 'served'} in 1 worker\n"
     assert (found.failed, set(found.answers)) == ([], {"Colours 0", "Turned 1"})
 
 

@@ -22,12 +22,14 @@ from garbage_cli.engines import Options
 from garbage_cli.errors import ClusterError, ConfigError, ImageError
 from garbage_cli.images import mute_warnings
 from garbage_cli.predictor import NO_OPTIONS, Predictor
-from garbage_cli.sources import Sources
+from garbage_cli.sources import Sources, is_pattern
 
 __all__ = ["Asked", "Begun", "Done", "Finished", "Machines", "Report", "predict", "written"]
 
 WHAT = "predict --ray"
-_HALF = re.compile(rf"\.(part-\d+\.\w+|{TRY}\d+)\.\d+\.part")
+SIZE = 500
+"""Photos of a partition, where nobody says how many."""
+_HALF = re.compile(rf"\.(part-\d+\.\w+|{TRY}\d+|{PLAN_FILE}|{DONE_FILE})\.\d+\.part")
 """The name of a file that is being written on a disk."""
 _ENDS = 100
 """Photos that are looked at, at either end, for one that is there."""
@@ -42,8 +44,8 @@ class Asked:
     form: Form
     model: Path
     listed: str | None = None
-    size: int = 500
-    """Photos of a partition."""
+    size: int | None = None
+    """Photos of a partition; None: as before where that is gone on with, else SIZE."""
     resume: bool = False
     engine: str = "auto"
     precision: str = "auto"
@@ -102,7 +104,8 @@ def predict(asked: Asked, *, tell: Callable[[str], object] = lambda text: None) 
     out = Place(asked.out)
     before = _before(out, resume=asked.resume)
     names = list(_found(asked))
-    plan, model, why = _planned(asked, names, tell)
+    size = asked.size or (SIZE if before is None else before.size)
+    plan, model, why = _planned(asked, names, size, tell)
     if before is not None:
         plan = replace(plan.goes_on_with(before, out, asked.engine, asked.precision), run=plan.run)
     began, failed = time.monotonic(), 0
@@ -172,8 +175,8 @@ def _tidy(out: Place, there: Iterable[str]) -> None:
 def _before(out: Place, *, resume: bool) -> Plan | None:
     """The plan of a folder that is gone on with; raise ConfigError if it has answers and is not to be."""
     plan = _plan_in(out, there := out.names())
-    if plan is None and any(name.startswith("part-") for name in there):
-        raise ConfigError(f"{out} holds files of answers that are not of ours; name another folder")
+    if plan is None and (others := sorted(name for name in there if not name.startswith((".", "_")))):
+        raise ConfigError(f"{out} holds other files ({others[0]}, say); name a new folder for the answers")
     if plan is not None and not resume:
         raise ConfigError(f"{out} has answers in it; go on with --resume, name another folder, or delete it")
     return plan
@@ -214,6 +217,11 @@ def _found(asked: Asked) -> Iterator[str]:
 
 
 def _found_by_name(asked: Asked) -> Iterator[str]:
+    for name in asked.names:
+        if not (
+            places.is_remote(name) or is_pattern(name) or Path(name).exists()
+        ):  # else a mistyped address is a photo
+            raise ImageError(f"{name}: no such file or folder")
     for remote, some in groupby(asked.names, places.is_remote):
         if remote:
             for name in some:
@@ -236,7 +244,9 @@ def _roots(asked: Asked, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(roots))
 
 
-def _planned(asked: Asked, names: Sequence[str], tell: Callable[[str], object]) -> tuple[Plan, dict[str, bytes], str]:
+def _planned(
+    asked: Asked, names: Sequence[str], size: int, tell: Callable[[str], object]
+) -> tuple[Plan, dict[str, bytes], str]:
     """The plan, the files of the model, and why this engine. It is chosen here, so that all machines answer alike."""
     predictor = Predictor.load(
         asked.model, engine=asked.engine, precision=asked.precision, options=asked.options,
@@ -244,7 +254,7 @@ def _planned(asked: Asked, names: Sequence[str], tell: Callable[[str], object]) 
     )  # fmt: skip
     bundle = predictor.bundle
     plan = Plan(
-        asked.form, len(names), asked.size, partitions.digest(names), bundle.digest, predictor.engine,
+        asked.form, len(names), size, partitions.digest(names), bundle.digest, predictor.engine,
         predictor.precision, predictor.threshold,
     )  # fmt: skip
     return plan, {name: (bundle.root / name).read_bytes() for name in (*bundle.files, MANIFEST_FILE)}, predictor.why

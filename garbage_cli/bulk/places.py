@@ -176,5 +176,5 @@ def _reason(error: OSError) -> str:
     if "access_denied" in low or "signaturedoesnotmatch" in low or "invalidaccesskeyid" in low or "403" in low:
         return "access denied; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     if "network_connection" in low or "curlcode" in low:
-        return "the store does not answer; is AWS_ENDPOINT_URL right?"
+        return "the store does not answer; AWS_ENDPOINT_URL names one that is not Amazon's"
     return text[:300]

@@ -88,8 +88,15 @@ def predict(
     set_: Set = None,
     ray: Ray = None,
     partition: Annotated[
-        int, typer.Option("--partition", help="With --ray: photos of one file of answers.", min=1, max=1_000_000)
-    ] = 500,
+        int | None,
+        typer.Option(
+            "--partition",
+            help="With --ray: photos of one file of answers.",
+            min=1,
+            max=1_000_000,
+            show_default="500, or as before",
+        ),
+    ] = None,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
@@ -116,6 +123,8 @@ def predict(
             },
         )  # fmt: skip
         return
+    if partition is not None:
+        raise typer.BadParameter("--partition: answers are written in files of so many photos with --ray")
     if parquet is not None:
         raise typer.BadParameter("--parquet: files of Parquet are written with --ray; without it, use --csv FILE")
     if remote := next((name for name in photos or () if name.startswith("s3://")), None):
@@ -150,11 +159,13 @@ def _predict_on_ray(
     json: bool,
 ) -> None:
     """Have a cluster answer; exit code 1 if a photo got no answer."""
-    if (csv is None) == (parquet is None):
+    if csv is not None and parquet is not None:
+        raise typer.BadParameter("--ray: either --csv DIR or --parquet DIR, not both")
+    if csv is None and parquet is None:
         raise typer.BadParameter("--ray: name the folder for the answers, with --csv DIR or --parquet DIR")
     if given := next((name for name, value in refused.items() if value is not None), None):
         raise typer.BadParameter(f"{given}: not with --ray, whose answers are rows of the likeliest kind")
-    if "-" in (*(photos or ()), listed, csv, parquet):
+    if "-" in (*(photos or ()), csv, parquet):
         raise typer.BadParameter("-: not with --ray; the other machines have no part in stdin and stdout")
     if not photos and listed is None:
         raise typer.BadParameter("name photos, folders or patterns, or a list of them with --list FILE")

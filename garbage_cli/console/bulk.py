@@ -53,29 +53,32 @@ def show(
                     say(_came_or_went(report))
                 else:
                     finished = report
-    except (KeyboardInterrupt, SystemExit, GarbageError):
+    except (KeyboardInterrupt, SystemExit, GarbageError) as error:
         reports.close()  # ends what may still write
         with suppress(ConfigError):
             if photos and (kept := written(out_name)):
                 say(f"broken off; {kept:,} of {photos:,} photos are done; go on with the same command and --resume")
+            elif photos and not isinstance(error, GarbageError):
+                say("broken off; nothing was written")
         raise
     if json:
         print_json(_json(finished, answered, failed, before, bins, out_name))
     else:
         if bins:
-            out.print(_table(bins, failed))
+            out.print(_table(bins, failed, "photos now" if before else "photos"))
         rate = f"; {(answered + failed) / finished.seconds:,.0f} photos/s" if answered + failed else ""
         say(f"{_tally(answered, failed, before)}, in {out_name}{rate}")
     return not failed
 
 
 def _begun(begun: Begun) -> str:
+    photos = f"{begun.photos:,} photo{'' if begun.photos == 1 else 's'}"
     if begun.before == begun.photos:
-        return f"{begun.photos:,} photos, all of them answered already"
+        return f"{photos}, all of them answered already"
     where = f"{count(begun.workers, 'worker')} on {count(begun.machines, 'machine')}"
     already = f", {begun.before:,} of them answered already" if begun.before else ""
     waits = "; all cores are taken, it begins when others are done" if begun.waits else ""
-    return f"{begun.photos:,} photos{already}; {where}{waits}"
+    return f"{photos}{already}; {where}{waits}"
 
 
 def _came_or_went(machines: Machines) -> str:
@@ -90,8 +93,8 @@ def _tally(answered: int, failed: int, before: int) -> str:
     return ", ".join(words + [f"{before:,} before"] * bool(before))
 
 
-def _table(bins: Counter[str], failed: int) -> Table:
-    table = Table("bin", "photos")
+def _table(bins: Counter[str], failed: int, photos: str) -> Table:
+    table = Table("bin", photos)
     table.columns[1].justify = "right"
     for name, number in sorted(bins.items(), key=lambda each: (not each[0], -each[1], each[0])):
         bin_ = bin_called(name)

@@ -29,6 +29,7 @@ from garbage_cli.reports import (
     Started,
     StepReport,
 )
+from garbage_cli.trainer.processes import is_first
 from garbage_cli.zoo import Fetched
 
 
@@ -160,7 +161,8 @@ def _show_table(last: Finished | Interrupted, evaluated: Evaluated | None) -> No
     if evaluated and (bins := evaluated.evaluation.bin_accuracy):
         table.add_row("right bin", Text(percent(bins.value), "bold"))
     table.add_row("time", duration(last.seconds))
-    table.add_row("run folder", str(last.run))
+    if is_first():  # the others, perhaps on other machines, have none
+        table.add_row("run folder", str(last.run))
     if evaluated:
         table.add_row("its report", str(last.run / REPORT / PAGE_FILE))
     out.print(table)

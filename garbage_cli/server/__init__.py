@@ -74,7 +74,7 @@ def serve_on_ray(
 
     Raises ClusterError too, if there is no cluster, or no room on it.
     """
-    from garbage_cli.cluster import joined
+    from garbage_cli.cluster import LOCAL, joined
     from garbage_cli.server.foreground import no_reload
     from garbage_cli.server.onray import Application, Wish
     from garbage_cli.server.onray.replica import cores_of
@@ -95,6 +95,8 @@ def serve_on_ray(
             return port
 
     with no_reload():
+        if address == LOCAL:
+            bind(options)  # said before Ray is started for it
         options = _decided(options, bundle, tell, explain)
         cores = max(available_cores(), options.workers * cores_of(options))
         with joined(address, what="serve --ray", cores=cores) as ray:

@@ -106,7 +106,10 @@ class Application:
             return False
         alone = self._files.seconds_alone()
         if alone is not None and alone < _ALONE:
-            raise ClusterError("another `garbage serve` runs on this cluster; stop it first")
+            raise ClusterError(
+                "another `garbage serve` runs on this cluster; stop it first (what one that was killed has left is "
+                f"taken over after {_ALONE:g} s)"
+            )
         return True
 
     def _say_who_hears(self) -> None:
@@ -275,7 +278,7 @@ class Application:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new model, the old one answers
             failed, done = str(error) or type(error).__name__, 0
         if not failed:
-            self._tell(f"reloaded {self._wish.options.model} in {done} replica{'' if done == 1 else 's'}")
+            self._tell(f"reloaded {self._wish.options.model} in {done} worker{'' if done == 1 else 's'}")
             return
         self._tell(f"not reloaded, the model before goes on: {failed}")
         if self._wish is not before or self._files.held is not held:
