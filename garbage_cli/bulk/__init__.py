@@ -217,10 +217,8 @@ def _found(asked: Asked) -> Iterator[str]:
 
 
 def _found_by_name(asked: Asked) -> Iterator[str]:
-    for name in asked.names:
-        if not (
-            places.is_remote(name) or is_pattern(name) or Path(name).exists()
-        ):  # else a mistyped address is a photo
+    for name in asked.names:  # a mistyped address would be a photo that is not there, and its row the only answer
+        if not (places.is_remote(name) or is_pattern(name) or Path(name).exists()):
             raise ImageError(f"{name}: no such file or folder")
     for remote, some in groupby(asked.names, places.is_remote):
         if remote:
