@@ -319,6 +319,25 @@ def test_folders_can_be_fixed_too(tmp_path: Path) -> None:
     assert checked(tmp_path).findings == ()
 
 
+def test_cleaned_lists_of_a_split_that_was_made_stay_in_use(tmp_path: Path, garbage: Garbage) -> None:
+    root = tmp_path / "data"
+    for kind, seed in (("glass", 60), ("paper", 80)):
+        (root / kind).mkdir(parents=True)
+        for i in range(10):
+            (root / kind / f"{i}.jpg").write_bytes(encoded(photo(seed + i)))
+    first = Dataset.load(root)
+    first.write_split()
+    for sample in (first.val[0], first.train[0], first.train[2]):
+        sample.path.write_bytes(b"junk")
+    asked = ("check", root, "--report", tmp_path / "check")
+    assert garbage(*asked, "--fix").code == 0
+    written = {path.name: path.read_bytes() for path in root.glob("*.split.txt")}
+    for _ in range(3):
+        assert "using the cleaned lists of" in garbage(*asked).err
+        assert {path.name: path.read_bytes() for path in root.glob("*.split.txt")} == written
+        assert (len(Dataset.load(root).train), len(Dataset.load(root).val)) == (14, 3)
+
+
 def test_fix_does_not_empty_a_split(data: Path) -> None:
     (data / "validate.txt").write_text("./0/gone.jpg 0\n")
     with pytest.raises(DatasetError, match="no validation photo would be left; no list was written"):

@@ -30,6 +30,8 @@ from garbage_cli.storage import write_bytes
 
 __all__ = ["SPLITS", "Dataset", "Layout", "Problem", "ProblemKind", "Sample", "Split", "read_text"]
 
+_CLEANED_LISTS = tuple(cleaned.CLEANED.items())
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
@@ -121,8 +123,11 @@ class Dataset:
         return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
     def write_split(self) -> str | None:
-        """Write down a validation split that was made; return a sentence about it, None if there is none."""
-        if not self.split_made or not self.val:
+        """Write down a validation split that was made; return a sentence about it, None if there is none.
+
+        What cleaned lists leave out is not taken out of it: they belong to the data set as it was found.
+        """
+        if not self.split_made or not self.val or self.lists == _CLEANED_LISTS:
             return None
         path = self.root / SPLIT_FILE
         lists = {REST_FILE: list_bytes(self.train, self.root), SPLIT_FILE: list_bytes(self.val, self.root)}
@@ -211,5 +216,5 @@ def _cleaned(found: Dataset) -> Dataset:
     )
     return replace(
         found, train=clean.splits["train"], val=clean.splits["val"], test=clean.splits["test"], problems=(),
-        left_out=clean.left_out, lists=tuple(cleaned.CLEANED.items()), notes=(*found.notes, note),
+        left_out=clean.left_out, lists=_CLEANED_LISTS, notes=(*found.notes, note),
     )  # fmt: skip
